@@ -1,0 +1,47 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``sriov-agent``: the compute-node daemon."""
+
+import logging
+import signal
+import sys
+from importlib.metadata import version
+
+import oslo_messaging
+from oslo_config import cfg
+from oslo_log import log
+
+from sriov_agent import conf as options
+from sriov_agent.exceptions import SriovAgentError
+from sriov_agent.service import Agent
+
+LOG = logging.getLogger(__name__)
+
+#: Exit status for a configuration that cannot work.
+EXIT_CONFIG = 78
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the agent until SIGTERM or SIGINT.
+
+    :return: 0 after a signal, 78 (``EX_CONFIG`` of sysexits) for a configuration that cannot
+        work
+    """
+    conf = options.register(cfg.ConfigOpts())
+    log.register_options(conf)
+    oslo_messaging.set_transport_defaults("neutron")
+    try:
+        conf(argv, project="sriov-agent", version=version("sriov-agent"))
+        log.setup(conf, "sriov-agent")
+        agent = Agent(conf)
+    except (SriovAgentError, cfg.Error, ValueError) as error:
+        print(f"sriov-agent: {error}", file=sys.stderr)
+        return EXIT_CONFIG
+
+    def stop(number: int, frame: object) -> None:
+        agent.stop()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, stop)
+    LOG.info("sriov-agent for host %s, source %s", conf.host, conf.agent.source)
+    agent.run()
+    return 0

@@ -1,0 +1,66 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``sriovctl``: the operator's command line."""
+
+import argparse
+import sys
+from importlib.metadata import version
+
+from cliff.app import App
+from cliff.commandmanager import CommandManager
+from oslo_config import cfg
+
+from sriov_agent import conf as options
+from sriov_agent.exceptions import ConfigError
+from sriov_agent.service import ports_path, store_path
+from sriov_agent.sources.ports import Ports
+from sriov_agent.store import Store
+
+
+class Sriovctl(App):
+    """Ports, VFs and PFs of this host."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            description="SR-IOV ports, VFs and PFs of this host.",
+            version=version("sriov-agent"),
+            command_manager=CommandManager("sriovctl.commands"),
+            deferred_help=True,
+        )
+        self.conf = options.register(cfg.ConfigOpts())
+
+    def build_option_parser(
+        self,
+        description: str | None,
+        version: str | None,
+        argparse_kwargs: dict[str, object] | None = None,
+    ) -> argparse.ArgumentParser:
+        parser = super().build_option_parser(description, version, argparse_kwargs)
+        parser.add_argument(
+            "--config-file",
+            metavar="FILE",
+            action="append",
+            default=[],
+            help="the agent's configuration; default: where the agent looks for it",
+        )
+        return parser
+
+    def initialize_app(self, argv: list[str]) -> None:
+        """Read the agent's configuration before a command runs."""
+        files = [f"--config-file={file}" for file in self.options.config_file]
+        try:
+            self.conf(files, project="sriov-agent")
+        except cfg.Error as error:
+            raise ConfigError(str(error)) from error
+
+    def ports(self) -> Ports:
+        """The table of ports."""
+        return Ports(ports_path(self.conf))
+
+    def store(self) -> Store:
+        """The agent's own record."""
+        return Store(store_path(self.conf))
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run one command; 0 when it did what was asked, 1 when not, 2 for a usage error."""
+    return int(Sriovctl().run(sys.argv[1:] if argv is None else argv))

@@ -1,0 +1,52 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the commands share."""
+
+from typing import TYPE_CHECKING, cast
+
+from cliff.command import Command
+
+from sriov_agent import conf as options
+from sriov_agent.core.model import Pf
+from sriov_agent.exceptions import ConfigError, Unavailable
+from sriov_agent.host.inventory import Inventory
+from sriov_agent.host.netlink import Netlink
+
+if TYPE_CHECKING:
+    from sriov_agent.cmd.ctl.app import Sriovctl
+
+
+def sriovctl(command: Command) -> "Sriovctl":
+    """The application that a command belongs to."""
+    return cast("Sriovctl", command.app)
+
+
+def pfs(app: "Sriovctl") -> dict[str, Pf]:
+    """The configured PFs, by PCI address; a warning for each that cannot be seen.
+
+    :raises Unavailable: if none can be seen
+    """
+    mappings = options.mappings(app.conf)
+    if not mappings:
+        raise ConfigError(
+            "[sriov_nic] physical_device_mappings is empty; name a configuration with --config-file"
+        )
+    with Netlink() as netlink:
+        found, errors = Inventory(mappings, netlink).pfs()
+    if errors and not found:
+        raise Unavailable("; ".join(errors.values()))
+    for error in errors.values():
+        app.LOG.warning("%s", error)
+    return found
+
+
+def clean(value: object) -> str:
+    """Text for a terminal: control characters and the like as escapes, ``None`` as nothing."""
+    text = "" if value is None else str(value)
+    return "".join(
+        c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text
+    )
+
+
+def counted(number: int, of: int) -> str:
+    """``3/7``."""
+    return f"{number}/{of}"

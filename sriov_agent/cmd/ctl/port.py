@@ -1,0 +1,247 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``sriovctl port``."""
+
+import argparse
+import random
+import time
+import uuid
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from cliff.command import Command
+from cliff.lister import Lister
+from cliff.show import ShowOne
+
+from sriov_agent.cmd.ctl.base import clean, sriovctl
+from sriov_agent.core import fields
+from sriov_agent.core.model import VNIC_TYPES, LinkState, PortBinding
+from sriov_agent.exceptions import ConfigError, InvalidField, Unavailable
+from sriov_agent.libvirt.files import InterfaceFiles
+from sriov_agent.service import interfaces_path
+from sriov_agent.sources.ports import Port
+
+if TYPE_CHECKING:
+    from sriov_agent.cmd.ctl.app import Sriovctl
+
+_LIST = ("id", "name", "mac", "vlan", "physical_network", "vf", "switch", "switch_port", "state")
+_SHOW = (
+    *_LIST[:5],
+    "vnic_type",
+    "pci_slot",
+    "qos",
+    "spoofchk",
+    "trust",
+    "link_state",
+    "min_tx_rate",
+    "max_tx_rate",
+    "pf",
+    "vf",
+    "vf_index",
+    "switch",
+    "switch_port",
+    "state",
+    "unmet",
+    "unsupported",
+)
+_POLL_SECONDS = 0.2
+
+Json = object
+
+
+class PortCreate(ShowOne):
+    """Create a port on this host; the agent gives it a VF.
+
+    Example: sriovctl port create --physical-network physnet2 --vlan 15 --wait 30 web1
+    """
+
+    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
+        parser: argparse.ArgumentParser = super().get_parser(prog_name)
+        add = parser.add_argument
+        add("name", nargs="?", default="", help="free text")
+        add("--physical-network", required=True, help="as in physical_device_mappings")
+        add("--vlan", type=int, default=0, help="VLAN id 1..4094; 0, the default: untagged")
+        add("--id", default=None, help="port id, a UUID; default: a new one")
+        add("--mac", default=None, help="MAC address; default: a new locally administered one")
+        add("--vnic-type", default="direct", help=f"one of: {', '.join(VNIC_TYPES)}")
+        add("--pci-slot", help="PCI address of the VF to use; default: the agent chooses")
+        add("--qos", type=int, default=0, help="VLAN priority 0..7")
+        add("--spoofchk", action=argparse.BooleanOptionalAction, default=True)
+        add("--trust", action=argparse.BooleanOptionalAction, default=False)
+        add("--link-state", default="auto", help=f"one of: {', '.join(LinkState)}")
+        add("--min-tx-rate", type=int, default=0, metavar="MBIT/S", help="0: no guarantee")
+        add("--max-tx-rate", type=int, default=0, metavar="MBIT/S", help="0: no limit")
+        _add_wait(parser, "the port is met")
+        return parser
+
+    def take_action(
+        self, parsed_args: argparse.Namespace
+    ) -> tuple[tuple[str, ...], tuple[object, ...]]:
+        _require_local(sriovctl(self))
+        given = parsed_args
+        binding = PortBinding(
+            port_id=given.id or str(uuid.uuid4()),
+            revision_number=1,
+            name=given.name,
+            mac=given.mac or _new_mac(),
+            vlan=given.vlan,
+            physical_network=given.physical_network,
+            vnic_type=given.vnic_type,
+            pci_slot=given.pci_slot,
+            qos=given.qos,
+            spoofchk=given.spoofchk,
+            trust=given.trust,
+            link_state=given.link_state,
+            min_tx_rate=given.min_tx_rate,
+            max_tx_rate=given.max_tx_rate,
+        )
+        sriovctl(self).ports().create(binding)
+        if given.wait:
+            self._wait_until_met(binding.port_id, given.wait)
+        return _show(sriovctl(self), binding.port_id)
+
+    def _wait_until_met(self, port_id: str, seconds: float) -> None:
+        deadline = time.monotonic() + seconds
+        while (status := sriovctl(self).store().status().get(port_id, {})).get("state") != "met":
+            if time.monotonic() > deadline:
+                unmet = status.get("unmet") or ["the agent has not looked at it: is it running?"]
+                raise Unavailable(
+                    f"port {port_id} is not met after {seconds:g} s: {'; '.join(map(clean, unmet))}"
+                )
+            time.sleep(_POLL_SECONDS)
+
+
+class PortDelete(Command):
+    """Delete ports of this host; the agent takes back what they had.
+
+    Example: sriovctl port delete --wait 30 web1
+    """
+
+    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
+        parser: argparse.ArgumentParser = super().get_parser(prog_name)
+        parser.add_argument("port", nargs="+", help="id or name")
+        _add_wait(parser, "their VFs are released")
+        return parser
+
+    def take_action(self, parsed_args: argparse.Namespace) -> None:
+        _require_local(sriovctl(self))
+        ports = [_find(sriovctl(self), port) for port in parsed_args.port]
+        for port in ports:
+            sriovctl(self).ports().delete(port.port_id)
+        deadline = time.monotonic() + parsed_args.wait
+        waiting = {port.port_id for port in ports} if parsed_args.wait else set()
+        while waiting := waiting & sriovctl(self).store().claims().keys():
+            if time.monotonic() > deadline:
+                raise Unavailable(
+                    f"not released after {parsed_args.wait:g} s: {', '.join(sorted(waiting))}"
+                )
+            time.sleep(_POLL_SECONDS)
+
+
+class PortList(Lister):
+    """List the ports of this host, with the VF and switch port of each.
+
+    Example: sriovctl port list -f json
+    """
+
+    def take_action(
+        self, parsed_args: argparse.Namespace
+    ) -> tuple[tuple[str, ...], list[tuple[object, ...]]]:
+        status = sriovctl(self).store().status()
+        ports = {port.port_id: port for port in sriovctl(self).ports().all()}
+        rows = [_facts(port, status.get(port_id, {})) for port_id, port in ports.items()]
+        rows += [
+            {"id": port_id, **entry} for port_id, entry in status.items() if port_id not in ports
+        ]
+        return _LIST, [tuple(clean(row.get(name)) for name in _LIST) for row in rows]
+
+
+class PortShow(ShowOne):
+    """Show a port of this host and what of it is not met.
+
+    Example: sriovctl port show web1
+    """
+
+    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
+        parser: argparse.ArgumentParser = super().get_parser(prog_name)
+        parser.add_argument("port", help="id or name")
+        return parser
+
+    def take_action(
+        self, parsed_args: argparse.Namespace
+    ) -> tuple[tuple[str, ...], tuple[object, ...]]:
+        return _show(sriovctl(self), _find(sriovctl(self), parsed_args.port).port_id)
+
+
+class PortXml(Command):
+    """Print a port's libvirt interface XML.
+
+    Example: sriovctl port xml web1 | virsh attach-device DOMAIN /dev/stdin
+    """
+
+    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
+        parser: argparse.ArgumentParser = super().get_parser(prog_name)
+        parser.add_argument("port", help="id or name")
+        return parser
+
+    def take_action(self, parsed_args: argparse.Namespace) -> None:
+        port = _find(sriovctl(self), parsed_args.port)
+        path = InterfaceFiles(interfaces_path(sriovctl(self).conf)).path(port.port_id)
+        try:
+            sriovctl(self).stdout.write(path.read_text("utf-8"))
+        except OSError as error:
+            raise Unavailable(
+                f"port {port.port_id} has no interface XML yet ({error.strerror}); "
+                f"see: sriovctl port show {port.port_id}"
+            ) from error
+
+
+def _show(app: "Sriovctl", port_id: str) -> tuple[tuple[str, ...], tuple[object, ...]]:
+    port = app.ports().get(port_id)
+    if port is None:
+        raise InvalidField("port", port_id, "no such port")
+    facts = _facts(port, app.store().status().get(port_id, {}))
+    return _SHOW, tuple(clean(facts.get(name)) for name in _SHOW)
+
+
+def _facts(port: Port, status: Mapping[str, Json]) -> dict[str, Json]:
+    unmet = status.get("unmet") or ([port.error] if port.error else [])
+    facts = {"id": port.port_id, **port.document, **status}
+    facts["state"] = status.get("state", "unmet" if port.error else "new")
+    facts["unmet"] = "; ".join(map(str, unmet if isinstance(unmet, list) else []))
+    lacking = status.get("unsupported")
+    facts["unsupported"] = ", ".join(map(str, lacking if isinstance(lacking, list) else []))
+    return facts
+
+
+def _find(app: "Sriovctl", wanted: str) -> Port:
+    ports: list[Port] = app.ports().all()
+    found = [port for port in ports if wanted == port.port_id]
+    found = found or [port for port in ports if wanted == port.document.get("name")]
+    if len(found) != 1:
+        ids = ", ".join(port.port_id for port in found)
+        raise InvalidField(
+            "port", wanted, f"several ports have this name: {ids}" if found else "no such port"
+        )
+    return found[0]
+
+
+def _require_local(app: "Sriovctl") -> None:
+    source = app.conf.agent.source
+    if source != "local":
+        raise ConfigError(f"[agent] source is {source}: create and delete ports in Neutron")
+
+
+def _add_wait(parser: argparse.ArgumentParser, until: str) -> None:
+    parser.add_argument(
+        "--wait",
+        type=float,
+        default=0.0,
+        metavar="SECONDS",
+        help=f"wait until {until}, at most this long; exit status 1 if not",
+    )
+
+
+def _new_mac() -> str:
+    """A random unicast, locally administered MAC address."""
+    octets = [0x02, *random.SystemRandom().randbytes(5)]
+    return fields.mac(":".join(f"{octet:02x}" for octet in octets))

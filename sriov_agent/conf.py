@@ -1,0 +1,171 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Every option of the agent, with unit and range in its help."""
+
+import itertools
+import socket
+from collections.abc import Iterable, Sequence
+
+from oslo_config import cfg, types
+
+from sriov_agent.core import fields
+from sriov_agent.exceptions import ConfigError, InvalidField
+
+DEFAULT_OPTS = [
+    cfg.StrOpt(
+        "host",
+        default=socket.gethostname(),
+        sample_default="<the host name>",
+        help="This host's name as Neutron and nova know it (binding:host_id).",
+    ),
+    cfg.StrOpt(
+        "state_path",
+        default="/var/lib/sriov-agent",
+        help="Directory of the agent's own files: agent.db, ports.db and interfaces/.",
+    ),
+]
+
+SRIOV_NIC_OPTS = [
+    cfg.ListOpt(
+        "physical_device_mappings",
+        default=[],
+        help=(
+            "PFs that the agent may use, as PHYSICAL_NETWORK:DEVICE, comma-separated. DEVICE is "
+            "the PF's interface name or PCI address. A physical network may have several PFs."
+        ),
+    ),
+]
+
+AGENT_OPTS = [
+    cfg.StrOpt(
+        "source",
+        default="local",
+        choices=[
+            ("local", "ports come from sriovctl; no OpenStack"),
+            ("notifications", "ports come from Neutron's notifications"),
+        ],
+        help="Where the desired ports come from.",
+    ),
+    cfg.FloatOpt(
+        "resync_interval",
+        default=60.0,
+        min=1.0,
+        help="Seconds between two passes over everything, when nothing happens.",
+    ),
+    cfg.FloatOpt(
+        "retry_min",
+        default=1.0,
+        min=0.1,
+        help="Seconds until what is unmet is tried again; doubles up to retry_max.",
+    ),
+    cfg.FloatOpt(
+        "retry_max", default=60.0, min=0.1, help="Longest time between two tries, in seconds."
+    ),
+]
+
+LOCAL_OPTS = [
+    cfg.FloatOpt(
+        "poll_interval",
+        default=0.5,
+        min=0.05,
+        max=60.0,
+        help="Seconds between two looks at whether sriovctl changed ports.db.",
+    ),
+]
+
+NOTIFICATIONS_OPTS = [
+    cfg.StrOpt("exchange", default="neutron", help="Exchange that Neutron notifies on."),
+    cfg.StrOpt("topic", default="notifications", help="Topic that Neutron notifies on."),
+    cfg.StrOpt(
+        "pool",
+        help=(
+            "Listener pool, which is a queue of this name on the broker. Each host needs its "
+            "own; default: sriov-agent-HOST. The queue stays, and fills, while the agent is off."
+        ),
+    ),
+]
+
+LLDP_OPTS = [
+    cfg.ListOpt(
+        "command",
+        default=["lldpcli"],
+        help="lldpcli with its options, comma-separated, such as lldpcli,-u,/run/lldpd.socket.",
+    ),
+    cfg.FloatOpt("timeout", default=5.0, min=0.1, help="Seconds that lldpd may take to answer."),
+]
+
+FABRIC_OPTS = [
+    cfg.StrOpt(
+        "hook",
+        default="noop",
+        help="Device-manager hook: noop, exec, webhook, or another sriov_agent.hook entry point.",
+    ),
+]
+
+HOOK_EXEC_OPTS = [
+    cfg.ListOpt(
+        "command",
+        default=[],
+        help="The program and its arguments, comma-separated; the program by absolute path.",
+    ),
+    cfg.FloatOpt("timeout", default=30.0, min=0.1, help="Seconds until the program is killed."),
+]
+
+HOOK_WEBHOOK_OPTS = [
+    cfg.StrOpt("url", help="Where requests are posted; https outside of a lab."),
+    cfg.Opt(
+        "ca_file",
+        type=types.String(),
+        help="CA certificates that the service's certificate must descend from; "
+        "default: the system's.",
+    ),
+    cfg.StrOpt(
+        "token_file",
+        help="File with a bearer token; read for each request, so it can be rotated.",
+    ),
+    cfg.FloatOpt("timeout", default=30.0, min=0.1, help="Seconds to connect, and between bytes."),
+]
+
+GROUPS: dict[str, Sequence[cfg.Opt]] = {
+    "DEFAULT": DEFAULT_OPTS,
+    "sriov_nic": SRIOV_NIC_OPTS,
+    "agent": AGENT_OPTS,
+    "local": LOCAL_OPTS,
+    "notifications": NOTIFICATIONS_OPTS,
+    "lldp": LLDP_OPTS,
+    "fabric": FABRIC_OPTS,
+    "hook_exec": HOOK_EXEC_OPTS,
+    "hook_webhook": HOOK_WEBHOOK_OPTS,
+}
+
+
+def register(conf: cfg.ConfigOpts) -> cfg.ConfigOpts:
+    """Register every option on ``conf`` and return it."""
+    for group, options in GROUPS.items():
+        conf.register_opts(options, None if group == "DEFAULT" else group)
+    return conf
+
+
+def list_opts() -> list[tuple[str, Iterable[cfg.Opt]]]:
+    """(group, options) pairs for ``oslo-config-generator``."""
+    return [(group, itertools.chain(options)) for group, options in GROUPS.items()]
+
+
+def mappings(conf: cfg.ConfigOpts) -> tuple[tuple[str, str], ...]:
+    """``physical_device_mappings`` as (physical network, device) pairs.
+
+    :raises ConfigError: for the first entry that is none, or that names a device again
+    """
+    option = "[sriov_nic] physical_device_mappings"
+    found: list[tuple[str, str]] = []
+    for entry in conf.sriov_nic.physical_device_mappings:
+        network, _, device = entry.strip().partition(":")
+        try:
+            fields.physical_network(network)
+        except InvalidField as error:
+            raise ConfigError(f"{option}: {entry!r}: {error}") from error
+        if not device:
+            raise ConfigError(f"{option}: {entry!r}: expected PHYSICAL_NETWORK:DEVICE")
+        if device in (other for _, other in found):
+            raise ConfigError(f"{option}: {device} appears twice")
+        found.append((network, device))
+    return tuple(found)

@@ -1,0 +1,94 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Values that enter from outside, checked and brought to one form.
+
+Each function returns the canonical value or raises
+:class:`~sriov_agent.exceptions.InvalidField` naming the field.
+"""
+
+import re
+import uuid
+
+from sriov_agent.exceptions import InvalidField
+
+ZERO_MAC = "00:00:00:00:00:00"
+MAX_VLAN = 4094
+MAX_QOS = 7
+MAX_RATE = 2**32 - 1
+
+_MAC = re.compile(r"[0-9a-f]{2}(:[0-9a-f]{2}){5}")
+_PCI = re.compile(r"[0-9a-f]{4}:[0-9a-f]{2}:[01][0-9a-f]\.[0-7]")
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:-]{0,63}")
+
+
+def port_id(value: object, field: str = "id") -> str:
+    """A Neutron port id: a UUID in its canonical form."""
+    text = _text(value, field, "a UUID")
+    try:
+        canonical = str(uuid.UUID(text))
+    except ValueError:
+        raise InvalidField(field, value, "expected a UUID") from None
+    if canonical != text.lower():
+        raise InvalidField(field, value, "expected a UUID in its hyphenated form")
+    return canonical
+
+
+def mac(value: object, field: str = "mac_address") -> str:
+    """A unicast, non-zero MAC address in lower case with colons (IEEE 802, EUI-48)."""
+    text = _text(value, field, "a MAC address").strip().lower().replace("-", ":")
+    if not _MAC.fullmatch(text):
+        raise InvalidField(field, value, "expected six colon-separated octets")
+    if text == ZERO_MAC:
+        raise InvalidField(field, value, "the all-zero MAC address cannot be used")
+    if int(text[:2], 16) & 1:
+        raise InvalidField(field, value, "a multicast MAC address cannot be used")
+    return text
+
+
+def vlan(value: object, field: str = "vlan") -> int:
+    """A VLAN id 0..4094, 0 for untagged (IEEE 802.1Q; 4095 is reserved)."""
+    return integer(value, field, 0, MAX_VLAN)
+
+
+def pci_address(value: object, field: str = "pci_slot") -> str:
+    """A PCI address ``dddd:bb:ss.f`` in lower case, as sysfs writes it."""
+    text = _text(value, field, "a PCI address").strip().lower()
+    if not _PCI.fullmatch(text):
+        raise InvalidField(field, value, "expected a PCI address such as 0000:3b:00.2")
+    return text
+
+
+def physical_network(value: object, field: str = "physical_network") -> str:
+    """A physical network's name: letters, digits and ``_ . : -``, at most 64."""
+    text = _text(value, field, "a physical network")
+    if not _NAME.fullmatch(text):
+        raise InvalidField(field, value, "expected letters, digits, '_', '.', ':' or '-'")
+    return text
+
+
+def integer(value: object, field: str, low: int, high: int) -> int:
+    """A whole number ``low..high``; booleans and fractions are not numbers here."""
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise InvalidField(field, value, f"expected a whole number {low}..{high}")
+    if not low <= value <= high:
+        raise InvalidField(field, value, f"out of range {low}..{high}")
+    return value
+
+
+def boolean(value: object, field: str) -> bool:
+    """A JSON boolean; ``"false"`` and 0 are not."""
+    if not isinstance(value, bool):
+        raise InvalidField(field, value, "expected true or false")
+    return value
+
+
+def text(value: object, field: str, limit: int = 255) -> str:
+    """Free text for people, kept as it came; shown only escaped."""
+    if not isinstance(value, str) or len(value) > limit:
+        raise InvalidField(field, value, f"expected text of at most {limit} characters")
+    return value
+
+
+def _text(value: object, field: str, what: str) -> str:
+    if not isinstance(value, str):
+        raise InvalidField(field, value, f"expected {what}")
+    return value

@@ -1,0 +1,208 @@
+# SPDX-License-Identifier: Apache-2.0
+"""From port bindings to the desired state of the host: which port gets which VF.
+
+A port keeps the VF it holds. Otherwise it gets, in this order: the VF that its binding names
+(``pci_slot``: nova chose it); the one that its interface XML names or that carries its MAC and
+VLAN (a lost claim file is rebuilt from these); a free one of its physical network, on the PF
+with most free VFs, the lowest index first.
+"""
+
+from collections.abc import Mapping
+
+from sriov_agent.core.model import (
+    Bindings,
+    Claim,
+    Desired,
+    Interface,
+    Observed,
+    PortBinding,
+    SwitchPort,
+    Vf,
+)
+from sriov_agent.exceptions import InvalidField
+
+
+def intent(bindings: Bindings, observed: Observed) -> Desired:
+    """The desired state for these bindings, given what is there to satisfy them."""
+    choice = _Choice(bindings, observed)
+    unmet = dict(bindings.invalid)
+    claims: dict[str, Claim] = {}
+    moving: set[str] = set()
+    for binding in choice.in_order():
+        try:
+            vf = choice.vf_for(binding)
+        except InvalidField as error:
+            unmet[binding.port_id] = str(error)
+            continue
+        if vf is None:
+            choice.macs[binding.mac] = binding.port_id
+            claims[binding.port_id] = observed.claims[binding.port_id]
+            continue
+        held = observed.claims.get(binding.port_id)
+        if held and held.vf != vf.address:
+            moving.add(binding.port_id)
+            unmet[binding.port_id] = f"moving from VF {held.vf} to VF {vf.address}"
+            continue
+        choice.take(vf, binding)
+        claims[binding.port_id] = Claim(
+            port_id=binding.port_id, vf=vf.address, pf=vf.pf, index=vf.index
+        )
+
+    ports = {port: bindings.ports[port] for port in claims}
+    return Desired(
+        claims=claims,
+        vfs={claims[port].vf: binding.vf_settings() for port, binding in ports.items()},
+        interfaces={
+            port: Interface(vf=claims[port].vf, mac=binding.mac, vlan=binding.vlan)
+            for port, binding in ports.items()
+        },
+        fabric=_fabric(ports, claims, observed),
+        held=(frozenset(unmet) & observed.claims.keys()) - moving,
+        unmet=unmet,
+    )
+
+
+class _Choice:
+    """The VFs of the host while they are being given out."""
+
+    def __init__(self, bindings: Bindings, observed: Observed) -> None:
+        self.bindings = bindings
+        self.observed = observed
+        self.vfs = observed.vfs()
+        self.living = bindings.ports.keys() | bindings.invalid.keys()
+        self.holder = {claim.vf: port for port, claim in observed.claims.items()}
+        self.macs: dict[str, str] = {}
+
+    def in_order(self) -> list[PortBinding]:
+        """Ports that hold a VF first: whoever has something keeps it."""
+        return sorted(
+            self.bindings.ports.values(),
+            key=lambda b: (b.port_id not in self.observed.claims, b.port_id),
+        )
+
+    def take(self, vf: Vf, binding: PortBinding) -> None:
+        self.holder[vf.address] = binding.port_id
+        self.macs[binding.mac] = binding.port_id
+
+    def vf_for(self, binding: PortBinding) -> Vf | None:
+        """The VF for this port; ``None`` when it holds one that cannot be seen now.
+
+        :raises InvalidField: when there is none for it, naming the field that asks too much
+        """
+        self._check_mac(binding)
+        claim = self.observed.claims.get(binding.port_id)
+        if claim and claim.pf not in self.observed.pfs:
+            return None
+        held = self.vfs.get(claim.vf) if claim else None
+        if binding.pci_slot is not None:
+            vf = self._named(binding, binding.pci_slot)
+        elif held and self._serves(held, binding):
+            vf = held
+        else:
+            vf = self._recorded(binding) or self._carrying(binding) or self._free(binding)
+        self._check_mac_on_vfs(binding, vf)
+        return vf
+
+    def _check_mac(self, binding: PortBinding) -> None:
+        if binding.mac in self.macs:
+            raise InvalidField(
+                "mac_address", binding.mac, f"already the MAC of port {self.macs[binding.mac]}"
+            )
+        for pf in self.observed.pfs.values():
+            if pf.mac == binding.mac:
+                raise InvalidField(
+                    "mac_address", binding.mac, f"already the MAC of PF {pf.address}"
+                )
+
+    def _check_mac_on_vfs(self, binding: PortBinding, own: Vf) -> None:
+        for vf in self.vfs.values():
+            mine = vf.address == own.address or self.holder.get(vf.address) == binding.port_id
+            if vf.settings.mac == binding.mac and not mine:
+                raise InvalidField("mac_address", binding.mac, f"already on VF {vf.address}")
+
+    def _serves(self, vf: Vf, binding: PortBinding) -> bool:
+        return self.observed.pfs[vf.pf].physical_network == binding.physical_network
+
+    def _named(self, binding: PortBinding, address: str) -> Vf:
+        vf = self.vfs.get(address)
+        if vf is None:
+            raise InvalidField("pci_slot", address, "no such VF on the PFs of this agent")
+        if not self._serves(vf, binding):
+            network = self.observed.pfs[vf.pf].physical_network
+            raise InvalidField(
+                "pci_slot",
+                address,
+                f"on physical network {network}, not {binding.physical_network}",
+            )
+        holder = self.holder.get(address, binding.port_id)
+        if holder != binding.port_id and holder in self.living:
+            raise InvalidField("pci_slot", address, f"held by port {holder}")
+        return vf
+
+    def _recorded(self, binding: PortBinding) -> Vf | None:
+        interface = self.observed.interfaces.get(binding.port_id)
+        vf = self.vfs.get(interface.vf) if interface else None
+        if vf is None or vf.address in self.holder or not self._serves(vf, binding):
+            return None
+        return vf if vf.settings.mac == binding.mac else None
+
+    def _carrying(self, binding: PortBinding) -> Vf | None:
+        """The VF that has the port's MAC. A guest can set a MAC, but not a VLAN."""
+        same = [vf for vf in self.vfs.values() if vf.settings.mac == binding.mac]
+        if len(same) != 1 or same[0].address in self.holder or not self._serves(same[0], binding):
+            return None
+        programmed = binding.vlan != 0 and same[0].settings.vlan == binding.vlan
+        return same[0] if programmed or not same[0].held_by else None
+
+    def _free(self, binding: PortBinding) -> Vf:
+        pfs = [
+            pf
+            for pf in self.observed.pfs.values()
+            if pf.physical_network == binding.physical_network
+        ]
+        if not pfs:
+            served = sorted({pf.physical_network for pf in self.observed.pfs.values()})
+            raise InvalidField(
+                "physical_network",
+                binding.physical_network,
+                "no PF of this host serves it; served: " + (", ".join(served) or "none"),
+            )
+        free = {
+            pf.address: [vf for vf in pf.vfs if vf.address not in self.holder and not vf.held_by]
+            for pf in pfs
+        }
+        pf = min(pfs, key=lambda pf: (-len(free[pf.address]), pf.address))
+        if not free[pf.address]:
+            total = sum(len(pf.vfs) for pf in pfs)
+            claimed = sum(vf.address in self.holder for pf in pfs for vf in pf.vfs)
+            raise InvalidField(
+                "physical_network",
+                binding.physical_network,
+                f"no free VF: of {total} VFs {claimed} are held by ports and "
+                f"{total - claimed} used by others",
+            )
+        return min(free[pf.address], key=lambda vf: vf.index)
+
+
+def _fabric(
+    ports: Mapping[str, PortBinding], claims: Mapping[str, Claim], observed: Observed
+) -> dict[SwitchPort, frozenset[int]]:
+    """The VLANs of each PF on the switch port it is cabled to.
+
+    While it cannot be told where a PF is cabled, what is open for it and still wanted stays
+    open where it was opened.
+    """
+    vlans: dict[str, set[int]] = {}
+    for port, binding in ports.items():
+        if binding.vlan:
+            vlans.setdefault(claims[port].pf, set()).add(binding.vlan)
+    wanted: dict[SwitchPort, frozenset[int]] = {}
+    for pf, ids in vlans.items():
+        cabling = observed.cabling.get(pf)
+        if cabling and cabling.switch_port:
+            wanted[cabling.switch_port] = frozenset(ids)
+            continue
+        for switch_port, seen in observed.fabric.items():
+            if switch_port.pf == pf:
+                wanted[switch_port] = seen & ids
+    return wanted

@@ -1,0 +1,195 @@
+# SPDX-License-Identifier: Apache-2.0
+"""From desired and observed to actions: pure, deterministic, ordered.
+
+A pass plans in rounds: observe, plan, apply, until nothing is left to plan. Order within a
+round comes from the list; order across rounds comes from what was seen. A VF is programmed
+only when its claim was seen recorded. A VLAN is closed on the fabric only when no VF was seen
+in it, and a claim is dropped only when its VF was seen released. So a step that failed holds
+back exactly the steps that need it, and the next pass goes on from wherever the last one
+stopped.
+"""
+
+import dataclasses
+from collections.abc import Collection, Iterator
+
+from sriov_agent.core.actions import (
+    Action,
+    DropClaim,
+    RecordClaim,
+    RemoveInterface,
+    SetFabric,
+    SetVfs,
+    WriteInterface,
+)
+from sriov_agent.core.model import (
+    ALL,
+    RELEASED,
+    Claim,
+    Desired,
+    Observed,
+    Pf,
+    Scope,
+    Vf,
+    VfSettings,
+)
+
+
+def plan(desired: Desired, observed: Observed, scope: Scope = ALL) -> tuple[Action, ...]:
+    """What to do next towards ``desired`` for the ports in ``scope``.
+
+    What is absent from ``observed`` is unknown and nothing is planned for it.
+    """
+    return (
+        *_claims(desired, observed, scope),
+        *_fabric(desired, observed, scope),
+        *_vfs(desired, observed, scope),
+        *_interfaces(desired, observed, scope),
+        *_drops(desired, observed, scope),
+    )
+
+
+def untried(actions: Collection[Action], tried: Collection[Action]) -> tuple[Action, ...]:
+    """``actions`` less those in ``tried``; a VF setting tried alone is taken out of a batch."""
+    settings = {
+        (action.pf, index, name)
+        for action in tried
+        if isinstance(action, SetVfs) and len(action.changes) == 1
+        for index, change in action.changes
+        if len(change.items()) == 1
+        for name in change.items()
+    }
+    left: list[Action] = []
+    for action in actions:
+        if isinstance(action, SetVfs):
+            changes = tuple(
+                (index, kept)
+                for index, change in action.changes
+                if (
+                    kept := change.without(
+                        name for name in change.items() if (action.pf, index, name) in settings
+                    )
+                ).items()
+            )
+            action = SetVfs(action.pf, changes)
+            if not changes:
+                continue
+        if action not in tried:
+            left.append(action)
+    return tuple(left)
+
+
+def wanted_of(vf: Vf, pf: Pf, claim: Claim | None, desired: Desired) -> VfSettings:
+    """The settings this VF should have, as far as its driver knows them; none if not ours."""
+    if claim is None or claim.port_id in desired.held:
+        return VfSettings()
+    if desired.claims.get(claim.port_id) == claim:
+        settings = desired.vfs[vf.address]
+    elif vf.address in desired.vfs:
+        return VfSettings()
+    else:
+        settings = RELEASED
+    return settings.without(pf.unsupported)
+
+
+def _claims(desired: Desired, observed: Observed, scope: Scope) -> Iterator[Action]:
+    for port, claim in sorted(desired.claims.items()):
+        if port in scope and observed.claims.get(port) != claim:
+            yield RecordClaim(claim)
+    for claim in _orphans(desired, observed):
+        if claim.port_id in scope:
+            yield RecordClaim(claim)
+
+
+def _orphans(desired: Desired, observed: Observed) -> list[Claim]:
+    """Claims of ports that left only their interface XML behind, on a VF nobody else claims."""
+    claimed = {claim.vf for claims in (desired, observed) for claim in claims.claims.values()}
+    vfs = observed.vfs()
+    return [
+        Claim(port_id=port, vf=vf.address, pf=vf.pf, index=vf.index)
+        for port, interface in sorted(observed.interfaces.items())
+        if interface
+        and port not in observed.claims
+        and port not in desired.claims
+        and port not in desired.unmet
+        and (vf := vfs.get(interface.vf))
+        and vf.address not in claimed
+        and vf.settings.mac == interface.mac
+    ]
+
+
+def _fabric(desired: Desired, observed: Observed, scope: Scope) -> Iterator[Action]:
+    touched = {
+        claim.pf
+        for claims in (desired.claims, observed.claims)
+        for port, claim in claims.items()
+        if port in scope
+    }
+    for switch_port, seen in sorted(
+        observed.fabric.items(), key=lambda item: (item[0].pf, str(item[0]))
+    ):
+        if scope.ports is not None and switch_port.pf not in touched:
+            continue
+        wanted = desired.fabric.get(switch_port, frozenset())
+        vlans = wanted | (seen & _in_use(switch_port.pf, seen, observed))
+        if vlans != seen:
+            yield SetFabric(switch_port, vlans)
+
+
+def _in_use(pf: str, seen: frozenset[int], observed: Observed) -> frozenset[int]:
+    """The VLANs that VFs of ours on this PF are in; all that are open if it cannot be told."""
+    if pf not in observed.pfs:
+        return seen
+    ours = {claim.vf for claim in observed.claims.values()}
+    return frozenset(
+        vf.settings.vlan
+        for vf in observed.pfs[pf].vfs
+        if vf.address in ours and vf.settings.vlan is not None
+    )
+
+
+def _vfs(desired: Desired, observed: Observed, scope: Scope) -> Iterator[Action]:
+    claims = {claim.vf: claim for claim in observed.claims.values() if claim.port_id in scope}
+    for address, pf in sorted(observed.pfs.items()):
+        changes: list[tuple[int, VfSettings]] = []
+        for vf in pf.vfs:
+            wanted = wanted_of(vf, pf, claims.get(vf.address), desired)
+            change = _whole(wanted.differing(vf.settings), wanted)
+            if change.items():
+                changes.append((vf.index, change))
+        if changes:
+            yield SetVfs(address, tuple(changes))
+
+
+def _whole(change: VfSettings, wanted: VfSettings) -> VfSettings:
+    """``change`` with the partners that the kernel takes in one attribute (VLAN, rate)."""
+    asked = change.items()
+    for pair in (("vlan", "qos"), ("min_tx_rate", "max_tx_rate")):
+        if asked.keys() & set(pair):
+            change = dataclasses.replace(change, **{name: getattr(wanted, name) for name in pair})
+    return change
+
+
+def _interfaces(desired: Desired, observed: Observed, scope: Scope) -> Iterator[Action]:
+    for port, interface in sorted(desired.interfaces.items()):
+        recorded = observed.claims.get(port) == desired.claims[port]
+        if port in scope and recorded and observed.interfaces.get(port) != interface:
+            yield WriteInterface(port, interface)
+    keep = desired.interfaces.keys() | desired.held | desired.unmet.keys()
+    keep |= {claim.port_id for claim in _orphans(desired, observed)}
+    moved = desired.unmet.keys() & observed.claims.keys() - desired.held
+    for port in sorted(observed.interfaces.keys() - (keep - moved)):
+        if port in scope:
+            yield RemoveInterface(port)
+
+
+def _drops(desired: Desired, observed: Observed, scope: Scope) -> Iterator[Action]:
+    for port, claim in sorted(observed.claims.items()):
+        if port not in scope or port in desired.claims or port in desired.held:
+            continue
+        pf = observed.pfs.get(claim.pf)
+        if pf is None or port in observed.interfaces:
+            continue
+        vf = next((vf for vf in pf.vfs if vf.address == claim.vf), None)
+        released = RELEASED.without(pf.unsupported)
+        if vf is None or not released.differing(vf.settings).items():
+            yield DropClaim(claim)

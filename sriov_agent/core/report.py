@@ -1,0 +1,205 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What of the desired state was seen, and what was not: pure."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from sriov_agent.core.actions import (
+    Action,
+    DropClaim,
+    RecordClaim,
+    RemoveInterface,
+    SetFabric,
+    SetVfs,
+    WriteInterface,
+)
+from sriov_agent.core.model import RELEASED, Claim, Desired, Observed, SwitchPort, VfSettings
+from sriov_agent.exceptions import printable
+
+
+class PortState(enum.StrEnum):
+    """``met``: all that is desired was seen. ``unmet``: not yet. ``releasing``: on its way out."""
+
+    MET = "met"
+    UNMET = "unmet"
+    RELEASING = "releasing"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PortReport:
+    """One port after a pass.
+
+    :param unmet: one sentence for each thing that was desired and not seen
+    :param unsupported: names of the settings asked for that the NIC cannot do
+    """
+
+    port_id: str
+    state: PortState
+    claim: Claim | None = None
+    switch_port: SwitchPort | None = None
+    unmet: tuple[str, ...] = ()
+    unsupported: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Report:
+    """The host after a pass. ``unmet`` holds what belongs to no single port."""
+
+    ports: Mapping[str, PortReport] = field(default_factory=dict)
+    unmet: tuple[str, ...] = ()
+
+
+def report(
+    desired: Desired,
+    observed: Observed,
+    failed: Mapping[Action, str],
+    *,
+    fabric_required: bool = True,
+) -> Report:
+    """Compare what is desired with what was seen last.
+
+    :param failed: actions of the pass that were refused, with the reason
+    :param fabric_required: whether a port needs its VLAN seen open on the switch
+    """
+    ports = {
+        port: _port(claim, desired, observed, failed, fabric_required)
+        for port, claim in desired.claims.items()
+    }
+    for port, why in desired.unmet.items():
+        ports[port] = PortReport(
+            port_id=port, state=PortState.UNMET, claim=observed.claims.get(port), unmet=(why,)
+        )
+    for port, claim in observed.claims.items():
+        if port not in ports:
+            ports[port] = _releasing(claim, observed, failed)
+    unknown = tuple(
+        reason
+        for what, reason in observed.errors.items()
+        if fabric_required or not what.startswith("lldp")
+    )
+    return Report(ports=ports, unmet=unknown + _unmet_fabric(desired, observed, failed))
+
+
+def _port(
+    claim: Claim,
+    desired: Desired,
+    observed: Observed,
+    failed: Mapping[Action, str],
+    fabric_required: bool,
+) -> PortReport:
+    unmet: list[str] = []
+    unsupported: tuple[str, ...] = ()
+    if observed.claims.get(claim.port_id) != claim:
+        unmet.append(f"VF {claim.vf} not recorded for the port{_because(failed, claim)}")
+    wanted = desired.vfs[claim.vf]
+    vf = observed.vfs().get(claim.vf)
+    if vf is None:
+        unmet.append(f"VF {claim.vf} not seen{_error(observed, 'pf', claim.pf)}")
+    else:
+        lacking = observed.pfs[claim.pf].unsupported
+        missing = wanted.differing(vf.settings)
+        unsupported = tuple(name for name in missing.items() if name in lacking)
+        unmet += _settings(claim, missing.without(lacking), vf.settings, failed)
+    if observed.interfaces.get(claim.port_id) != desired.interfaces[claim.port_id]:
+        unmet.append(f"interface XML not written{_because(failed, claim)}")
+    cabling = observed.cabling.get(claim.pf)
+    switch_port = cabling.switch_port if cabling else None
+    if fabric_required and wanted.vlan:
+        if cabling is None:
+            unmet.append(
+                f"switch port of PF {claim.pf} unknown{_error(observed, 'lldp', claim.pf)}"
+            )
+        elif switch_port is None:
+            unmet.append(f"switch port of PF {claim.pf}: {cabling.reason}")
+        elif wanted.vlan not in observed.fabric.get(switch_port, ()):
+            why = _fabric_reason(switch_port, observed, failed)
+            unmet.append(f"VLAN {wanted.vlan} not seen open on {describe(switch_port)}{why}")
+    return PortReport(
+        port_id=claim.port_id,
+        state=PortState.UNMET if unmet else PortState.MET,
+        claim=claim,
+        switch_port=switch_port,
+        unmet=tuple(unmet),
+        unsupported=unsupported,
+    )
+
+
+def _releasing(claim: Claim, observed: Observed, failed: Mapping[Action, str]) -> PortReport:
+    unmet: list[str] = []
+    pf = observed.pfs.get(claim.pf)
+    vf = observed.vfs().get(claim.vf)
+    if pf is None:
+        unmet.append(f"PF {claim.pf} not seen{_error(observed, 'pf', claim.pf)}")
+    elif vf:
+        left = RELEASED.without(pf.unsupported).differing(vf.settings)
+        unmet += _settings(claim, left, vf.settings, failed)
+    if claim.port_id in observed.interfaces:
+        unmet.append(f"interface XML not removed{_because(failed, claim)}")
+    if not unmet:
+        unmet.append(f"VF {claim.vf} still recorded for the port{_because(failed, claim)}")
+    return PortReport(
+        port_id=claim.port_id, state=PortState.RELEASING, claim=claim, unmet=tuple(unmet)
+    )
+
+
+def _settings(
+    claim: Claim, missing: VfSettings, seen: VfSettings, failed: Mapping[Action, str]
+) -> list[str]:
+    why = {
+        name: reason
+        for action, reason in failed.items()
+        if isinstance(action, SetVfs) and action.pf == claim.pf
+        for index, change in action.changes
+        if index == claim.index
+        for name in change.items()
+    }
+    return [
+        f"{name} of VF {claim.vf} is {seen.items().get(name)}, not {value}"
+        + (f": {why[name]}" if name in why else "")
+        for name, value in missing.items().items()
+    ]
+
+
+def _unmet_fabric(
+    desired: Desired, observed: Observed, failed: Mapping[Action, str]
+) -> tuple[str, ...]:
+    """VLANs that should be closed and were seen open."""
+    return tuple(
+        f"VLAN {', '.join(map(str, sorted(extra)))} still open on {describe(switch_port)}"
+        + _fabric_reason(switch_port, observed, failed)
+        for switch_port, seen in observed.fabric.items()
+        if (extra := seen - desired.fabric.get(switch_port, frozenset()))
+    )
+
+
+def describe(switch_port: SwitchPort) -> str:
+    """A switch port for people, escaped: ``switch 'leaf1' port 'swp1'``."""
+    name = switch_port.system_name or switch_port.chassis_id.value
+    return f"switch {printable(name)} port {printable(switch_port.port_id.value)}"
+
+
+def _fabric_reason(
+    switch_port: SwitchPort, observed: Observed, failed: Mapping[Action, str]
+) -> str:
+    for action, reason in failed.items():
+        if isinstance(action, SetFabric) and action.switch_port == switch_port:
+            return f": {reason}"
+    return _error(observed, "fabric", switch_port.pf)
+
+
+def _because(failed: Mapping[Action, str], claim: Claim) -> str:
+    for action, reason in failed.items():
+        match action:
+            case RecordClaim(c) | DropClaim(c) if c.port_id == claim.port_id:
+                return f": {reason}"
+            case WriteInterface(port_id, _) | RemoveInterface(port_id) if port_id == claim.port_id:
+                return f": {reason}"
+    return ""
+
+
+def _error(observed: Observed, what: str, key: str) -> str:
+    reason = observed.errors.get(f"{what} {key}") or observed.errors.get(what)
+    return f": {reason}" if reason else ""

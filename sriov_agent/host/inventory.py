@@ -1,0 +1,111 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The PFs of the configuration with their VFs, as sysfs and rtnetlink show them together."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+
+from sriov_agent.core import fields
+from sriov_agent.core.model import Pf, Vf, VfSettings
+from sriov_agent.exceptions import SriovAgentError, Unavailable, Unsupported
+from sriov_agent.host.netlink import Netlink
+from sriov_agent.host.rtnl import Link
+from sriov_agent.host.sysfs import Function, Sysfs
+
+
+class Inventory:
+    """PFs and VFs of this host.
+
+    :param mappings: (physical network, PF as PCI address or interface name) pairs; a name is
+        looked up once, so that a PF renamed later stays the same PF
+    """
+
+    def __init__(
+        self, mappings: Iterable[tuple[str, str]], netlink: Netlink, sysfs: Sysfs | None = None
+    ) -> None:
+        self.mappings = tuple(mappings)
+        self.netlink = netlink
+        self.sysfs = sysfs or Sysfs()
+        self._addresses: dict[str, str] = {}
+        self._links: dict[str, Link] = {}
+        self._unsupported: dict[str, frozenset[str]] = {}
+
+    def pfs(self) -> tuple[dict[str, Pf], dict[str, str]]:
+        """The PFs that can be seen whole, by address, and why any other cannot, by device."""
+        pfs: dict[str, Pf] = {}
+        errors: dict[str, str] = {}
+        try:
+            links = self.netlink.links()
+        except Unavailable as error:
+            return {}, {f"pf {device}": str(error) for _, device in self.mappings}
+        for physical_network, device in self.mappings:
+            key = device
+            try:
+                key = self._addresses.get(device) or self.sysfs.pf_address(device)
+                self._addresses[device] = key
+                pfs[key] = self._pf(key, physical_network, links)
+            except SriovAgentError as error:
+                errors[f"pf {key}"] = str(error)
+        return pfs, errors
+
+    def set_vfs(
+        self, pf: str, changes: Iterable[tuple[int, VfSettings]]
+    ) -> Mapping[tuple[int, str], SriovAgentError]:
+        """Set VFs of a PF that :meth:`pfs` has shown; what was refused by (index, setting)."""
+        if pf not in self._links:
+            raise Unavailable(f"PF {pf} was not seen")
+        refused = self.netlink.set_vfs(self._links[pf], changes)
+        lacking = {name for (_, name), error in refused.items() if isinstance(error, Unsupported)}
+        self._unsupported[pf] = self._unsupported.get(pf, frozenset()) | lacking
+        return refused
+
+    def _pf(self, address: str, physical_network: str, links: Mapping[str, Link]) -> Pf:
+        netdev = self.sysfs.netdev(address)
+        link = links.get(netdev)
+        if link is None:
+            raise Unavailable(f"PF {address}: {netdev} is not in the kernel's link dump")
+        self._links[address] = link
+        functions = self.sysfs.vfs(address)
+        settings = link.all_vfs()
+        if len(functions) != len(settings):
+            raise Unavailable(
+                f"PF {address}: {len(functions)} VFs in sysfs, {len(settings)} in rtnetlink"
+            )
+        return Pf(
+            address=address,
+            netdev=netdev,
+            mac=link.mac,
+            physical_network=physical_network,
+            carrier=link.carrier,
+            total_vfs=self.sysfs.total_vfs(address),
+            vfs=tuple(_vf(address, f, s) for f, s in zip(functions, settings, strict=True)),
+            unsupported=self._unsupported.get(address, frozenset()),
+        )
+
+
+def _vf(pf: str, function: Function, settings: VfSettings) -> Vf:
+    vf = Vf(
+        address=function.address,
+        pf=pf,
+        index=function.index,
+        driver=function.driver,
+        netdev=function.netdev,
+        settings=settings,
+    )
+    return replace(vf, held_by=held_by(function, settings))
+
+
+def held_by(function: Function, settings: VfSettings) -> str:
+    """Who uses a VF that no port of ours holds; "" if it is free to give away.
+
+    A VF without a network device tells by the MAC its user had set; one with a network device
+    by the state of that. A VLAN is only ever set by somebody with a purpose.
+    """
+    if function.used:
+        return function.used
+    if function.net and function.netdev is None:
+        return "its netdev is in another network namespace"
+    if settings.vlan:
+        return f"VLAN {settings.vlan} is set"
+    if not function.net and settings.mac not in (None, fields.ZERO_MAC):
+        return f"driver {function.driver or 'none'} and MAC {settings.mac} set"
+    return ""

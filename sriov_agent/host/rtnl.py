@@ -1,0 +1,173 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Reads the VFs of a PF out of an ``RTM_NEWLINK`` message: bytes in, data out.
+
+The list attribute ``IFLA_VFINFO_LIST`` has a 16-bit length, which wraps on a PF with more VFs
+than 64 KiB can hold; ``ip link`` then shows a "Truncated VF list". The entries are all in the
+message, each with a true length, so this reader counts them up to ``IFLA_NUM_VF`` instead of
+believing the list's length. Source: ``include/uapi/linux/if_link.h``, ``net/core/rtnetlink.c``.
+"""
+
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from sriov_agent.core.model import LinkState, VfSettings
+from sriov_agent.exceptions import Unavailable
+
+NLMSG_ERROR, NLMSG_DONE = 2, 3
+_NLMSG_HEADER = struct.Struct("=IHHII")
+_NLM_F_REQUEST, _NLM_F_DUMP_INTR, _NLM_F_DUMP = 0x1, 0x10, 0x300
+_RTM_GETLINK = 18
+_RTEXT_FILTER_VF, _RTEXT_FILTER_SKIP_STATS = 1, 8
+_IFINFOMSG = struct.Struct("=BxHiII")
+_ATTRIBUTE = struct.Struct("=HH")
+_TYPE_MASK = 0x3FFF
+
+_IFF_LOWER_UP = 1 << 16
+_IFLA_ADDRESS, _IFLA_IFNAME = 1, 3
+_IFLA_NUM_VF, _IFLA_VFINFO_LIST, _IFLA_EXT_MASK, _IFLA_PERM_ADDRESS = 21, 22, 29, 54
+_IFLA_VF_INFO = 1
+_VF_MAC, _VF_VLAN, _VF_SPOOFCHK, _VF_LINK_STATE, _VF_RATE, _VF_TRUST = 1, 2, 4, 5, 6, 9
+
+#: ``IFLA_VF_LINK_STATE_*`` by value.
+LINK_STATES = (LinkState.AUTO, LinkState.ENABLE, LinkState.DISABLE)
+_NOT_KNOWN = 0xFFFFFFFF
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Link:
+    """One network device. ``vfs`` holds the settings by VF index, ``num_vfs`` how many exist."""
+
+    index: int
+    name: str
+    mac: str
+    carrier: bool
+    num_vfs: int = 0
+    vfs: tuple[VfSettings, ...] = ()
+
+    def all_vfs(self) -> tuple[VfSettings, ...]:
+        """Every VF's settings.
+
+        :raises Unavailable: if the kernel listed fewer than there are
+        """
+        if len(self.vfs) != self.num_vfs:
+            raise Unavailable(
+                f"{self.name}: the kernel listed {len(self.vfs)} of {self.num_vfs} VFs"
+            )
+        return self.vfs
+
+
+def dump_request() -> bytes:
+    """A request to dump every link with its VFs, without their statistics.
+
+    With statistics a VF takes three times the room, of which a netlink attribute has 64 KiB.
+    """
+    mask = struct.pack("=I", _RTEXT_FILTER_VF | _RTEXT_FILTER_SKIP_STATS)
+    body = _IFINFOMSG.pack(0, 0, 0, 0, 0)
+    body += _ATTRIBUTE.pack(_ATTRIBUTE.size + len(mask), _IFLA_EXT_MASK) + mask
+    length = _NLMSG_HEADER.size + len(body)
+    return _NLMSG_HEADER.pack(length, _RTM_GETLINK, _NLM_F_REQUEST | _NLM_F_DUMP, 1, 0) + body
+
+
+def messages(data: bytes) -> Iterator[tuple[int, bool, bytes]]:
+    """The netlink messages in one datagram: (type, whether the dump was interrupted, message)."""
+    position = 0
+    while position + _NLMSG_HEADER.size <= len(data):
+        length, kind, flags, _, _ = _NLMSG_HEADER.unpack_from(data, position)
+        if length < _NLMSG_HEADER.size:
+            return
+        yield kind, bool(flags & _NLM_F_DUMP_INTR), data[position : position + length]
+        position += _aligned(length)
+
+
+def error_code(message: bytes) -> int:
+    """The errno of an ``NLMSG_ERROR`` message, positive."""
+    (code,) = struct.unpack_from("=i", message, _NLMSG_HEADER.size)
+    return -int(code)
+
+
+def read_link(message: bytes) -> Link:
+    """Decode one ``RTM_NEWLINK`` message, netlink header included.
+
+    :raises Unavailable: if it is cut short
+    """
+    try:
+        _, _, index, flags, _ = _IFINFOMSG.unpack_from(message, _NLMSG_HEADER.size)
+        name, mac, permanent = "", "", ""
+        num_vfs = 0
+        vfs: tuple[VfSettings, ...] = ()
+        position = _NLMSG_HEADER.size + _IFINFOMSG.size
+        while position + _ATTRIBUTE.size <= len(message):
+            length, kind = _ATTRIBUTE.unpack_from(message, position)
+            kind &= _TYPE_MASK
+            payload = message[position + 4 : position + length]
+            if kind == _IFLA_VFINFO_LIST:
+                vfs, position = _vf_list(message, position + 4, num_vfs)
+                continue
+            if kind == _IFLA_IFNAME:
+                name = payload.rstrip(b"\0").decode("utf-8", "replace")
+            elif kind == _IFLA_ADDRESS:
+                mac = _mac(payload)
+            elif kind == _IFLA_PERM_ADDRESS:
+                permanent = _mac(payload)
+            elif kind == _IFLA_NUM_VF:
+                (num_vfs,) = struct.unpack("=I", payload)
+            if length < _ATTRIBUTE.size:
+                break
+            position += _aligned(length)
+    except (struct.error, IndexError) as error:
+        raise Unavailable(f"unreadable RTM_NEWLINK message: {error}") from error
+    return Link(
+        index=index,
+        name=name,
+        mac=permanent or mac,
+        carrier=bool(flags & _IFF_LOWER_UP),
+        num_vfs=num_vfs,
+        vfs=vfs,
+    )
+
+
+def _vf_list(message: bytes, position: int, count: int) -> tuple[tuple[VfSettings, ...], int]:
+    vfs: list[VfSettings] = []
+    while len(vfs) < count and position + _ATTRIBUTE.size <= len(message):
+        length, kind = _ATTRIBUTE.unpack_from(message, position)
+        if kind & _TYPE_MASK != _IFLA_VF_INFO or position + length > len(message):
+            break
+        vfs.append(_vf(message, position + 4, position + length))
+        position += _aligned(length)
+    return tuple(vfs), position
+
+
+def _vf(message: bytes, start: int, end: int) -> VfSettings:
+    seen: dict[str, object] = {}
+    for kind, at in _attributes(message, start, end):
+        if kind == _VF_MAC:
+            seen["mac"] = _mac(message[at + 4 : at + 10])
+        elif kind == _VF_VLAN:
+            _, seen["vlan"], seen["qos"] = struct.unpack_from("=III", message, at)
+        elif kind == _VF_RATE:
+            _, seen["min_tx_rate"], seen["max_tx_rate"] = struct.unpack_from("=III", message, at)
+        elif kind in (_VF_SPOOFCHK, _VF_TRUST, _VF_LINK_STATE):
+            _, value = struct.unpack_from("=II", message, at)
+            if kind == _VF_LINK_STATE:
+                seen["link_state"] = LINK_STATES[value]
+            elif value != _NOT_KNOWN:
+                seen["spoofchk" if kind == _VF_SPOOFCHK else "trust"] = bool(value)
+    return VfSettings(**seen)  # type: ignore[arg-type]
+
+
+def _attributes(message: bytes, position: int, end: int) -> Iterator[tuple[int, int]]:
+    while position + _ATTRIBUTE.size <= end:
+        length, kind = _ATTRIBUTE.unpack_from(message, position)
+        if length < _ATTRIBUTE.size:
+            return
+        yield kind & _TYPE_MASK, position + 4
+        position += _aligned(length)
+
+
+def _aligned(length: int) -> int:
+    return (length + 3) & ~3
+
+
+def _mac(octets: bytes) -> str:
+    return octets.hex(":")

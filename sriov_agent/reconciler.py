@@ -1,0 +1,221 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One pass: observe, decide, apply, observe again, report. There is no other path.
+
+Start, restart, event, resync and release are this same pass, and so is recovery: a pass goes on
+from wherever the last one stopped.
+"""
+
+import logging
+from collections.abc import Iterable, Mapping
+from typing import Protocol
+
+from sriov_agent.core.actions import (
+    Action,
+    DropClaim,
+    RecordClaim,
+    RemoveInterface,
+    SetFabric,
+    SetVfs,
+    WriteInterface,
+)
+from sriov_agent.core.intent import intent
+from sriov_agent.core.model import (
+    ALL,
+    Bindings,
+    Cabling,
+    Claim,
+    Desired,
+    Interface,
+    Observed,
+    Pf,
+    Scope,
+    SwitchPort,
+    VfSettings,
+)
+from sriov_agent.core.plan import plan, untried
+from sriov_agent.core.report import Report, report
+from sriov_agent.exceptions import SriovAgentError
+
+LOG = logging.getLogger(__name__)
+
+#: More rounds than any state needs; a plan that is never empty is a fault, and is said to be.
+MAX_ROUNDS = 10
+
+
+class Source(Protocol):
+    """The desired side."""
+
+    def bindings(self) -> Bindings: ...
+
+
+class Host(Protocol):
+    """PFs and VFs; see :class:`sriov_agent.host.inventory.Inventory`."""
+
+    def pfs(self) -> tuple[dict[str, Pf], dict[str, str]]: ...
+
+    def set_vfs(
+        self, pf: str, changes: Iterable[tuple[int, VfSettings]]
+    ) -> Mapping[tuple[int, str], SriovAgentError]: ...
+
+
+class Lldp(Protocol):
+    """Where PFs are cabled; see :class:`sriov_agent.host.lldp.lldpd.Lldpd`."""
+
+    def cabling(self, pfs: Mapping[str, Pf]) -> dict[str, Cabling]: ...
+
+
+class Interfaces(Protocol):
+    """Interface XML; see :class:`sriov_agent.libvirt.files.InterfaceFiles`."""
+
+    def read(self) -> dict[str, Interface | None]: ...
+
+    def write(self, port_id: str, interface: Interface) -> None: ...
+
+    def remove(self, port_id: str) -> None: ...
+
+
+class Fabric(Protocol):
+    """The device-manager hook; see :class:`sriov_agent.hook.base.Hook`."""
+
+    required: bool
+
+    def read(self, switch_ports: Iterable[SwitchPort]) -> dict[SwitchPort, frozenset[int]]: ...
+
+    def apply(self, switch_port: SwitchPort, vlans: frozenset[int]) -> frozenset[int]: ...
+
+
+class Record(Protocol):
+    """The agent's own record; see :class:`sriov_agent.store.Store`."""
+
+    def claims(self) -> dict[str, Claim]: ...
+
+    def record(self, claim: Claim) -> None: ...
+
+    def drop(self, claim: Claim) -> None: ...
+
+    def switch_ports(self) -> list[SwitchPort]: ...
+
+    def record_switch_port(self, switch_port: SwitchPort) -> None: ...
+
+    def drop_switch_port(self, switch_port: SwitchPort) -> None: ...
+
+
+class Reconciler:
+    """The only caller of ``plan`` and of the adapters; used by one thread."""
+
+    def __init__(
+        self,
+        *,
+        source: Source,
+        host: Host,
+        lldp: Lldp,
+        interfaces: Interfaces,
+        fabric: Fabric,
+        record: Record,
+    ) -> None:
+        self.source = source
+        self.host = host
+        self.lldp = lldp
+        self.interfaces = interfaces
+        self.fabric = fabric
+        self.record = record
+        self._open: dict[SwitchPort, frozenset[int]] = {}
+
+    def reconcile(self, scope: Scope = ALL) -> Report:
+        """Bring the ports in ``scope`` to what is desired, and say what was seen in the end.
+
+        :raises Unavailable: if the source or the agent's own record cannot be read: then it is
+            unknown what is desired or owned, and nothing was done
+        """
+        bindings = self.source.bindings()
+        cabling, lldp_errors = self._cabling()
+        fabric_errors = self._read_fabric(cabling, scope)
+        tried: dict[Action, str] = {}
+        for _ in range(MAX_ROUNDS):
+            observed = self._observe(cabling, {**lldp_errors, **fabric_errors})
+            desired = intent(bindings, observed)
+            actions = untried(plan(desired, observed, scope), tried)
+            if not actions:
+                break
+            for action in actions:
+                tried.update(self._apply(action))
+        else:
+            LOG.error("still changing after %d rounds: %s", MAX_ROUNDS, actions)
+        self._forget_closed(desired)
+        failed = {action: reason for action, reason in tried.items() if reason}
+        return report(desired, observed, failed, fabric_required=self.fabric.required)
+
+    def _cabling(self) -> tuple[dict[str, Cabling], dict[str, str]]:
+        pfs, _ = self.host.pfs()
+        try:
+            return self.lldp.cabling(pfs), {}
+        except SriovAgentError as error:
+            return {}, {"lldp": str(error)}
+
+    def _read_fabric(self, cabling: Mapping[str, Cabling], scope: Scope) -> dict[str, str]:
+        """Ask what is open where; between full passes only for switch ports not yet known."""
+        ports = set(self.record.switch_ports())
+        ports |= {found.switch_port for found in cabling.values() if found.switch_port}
+        if scope == ALL:
+            self._open = {}
+        unknown = sorted(ports - self._open.keys(), key=str)
+        try:
+            self._open |= self.fabric.read(unknown)
+        except SriovAgentError as error:
+            return {f"fabric {port.pf}": str(error) for port in unknown}
+        return {}
+
+    def _observe(self, cabling: Mapping[str, Cabling], errors: Mapping[str, str]) -> Observed:
+        pfs, pf_errors = self.host.pfs()
+        return Observed(
+            pfs=pfs,
+            claims=self.record.claims(),
+            interfaces=self.interfaces.read(),
+            cabling=cabling,
+            fabric=dict(self._open),
+            errors={**errors, **pf_errors},
+        )
+
+    def _apply(self, action: Action) -> dict[Action, str]:
+        """What was tried, with why it failed or ""."""
+        LOG.info("apply %s", action)
+        try:
+            match action:
+                case RecordClaim(claim):
+                    self.record.record(claim)
+                case DropClaim(claim):
+                    self.record.drop(claim)
+                case WriteInterface(port_id, interface):
+                    self.interfaces.write(port_id, interface)
+                case RemoveInterface(port_id):
+                    self.interfaces.remove(port_id)
+                case SetFabric(switch_port, vlans):
+                    self._set_fabric(switch_port, vlans)
+                case SetVfs(pf, changes):
+                    return {action: ""} | self._set_vfs(pf, changes)
+        except SriovAgentError as error:
+            LOG.warning("failed: %s: %s", action, error)
+            return {action: str(error)}
+        return {action: ""}
+
+    def _set_vfs(self, pf: str, changes: tuple[tuple[int, VfSettings], ...]) -> dict[Action, str]:
+        by_index = dict(changes)
+        failed: dict[Action, str] = {}
+        for (index, name), error in self.host.set_vfs(pf, changes).items():
+            setting = VfSettings(**{name: getattr(by_index[index], name)})
+            failed[SetVfs(pf, ((index, setting),))] = str(error)
+            LOG.warning("PF %s: %s", pf, error)
+        return failed
+
+    def _set_fabric(self, switch_port: SwitchPort, vlans: frozenset[int]) -> None:
+        self.record.record_switch_port(switch_port)
+        try:
+            self._open[switch_port] = self.fabric.apply(switch_port, vlans)
+        except SriovAgentError:
+            self._open.pop(switch_port, None)
+            raise
+
+    def _forget_closed(self, desired: Desired) -> None:
+        for switch_port in self.record.switch_ports():
+            if switch_port not in desired.fabric and self._open.get(switch_port) == frozenset():
+                self.record.drop_switch_port(switch_port)

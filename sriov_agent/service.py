@@ -1,0 +1,210 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The composition root: configuration, adapters, the reconciling thread and its timers."""
+
+import logging
+import queue
+import random
+import threading
+import time
+from pathlib import Path
+
+from oslo_config import cfg
+
+from sriov_agent import conf as options
+from sriov_agent.core.model import ALL, Scope
+from sriov_agent.core.report import PortState, Report
+from sriov_agent.counters import Counters
+from sriov_agent.exceptions import ConfigError, SriovAgentError
+from sriov_agent.hook.loader import load
+from sriov_agent.host.inventory import Inventory
+from sriov_agent.host.lldp.lldpd import Lldpd
+from sriov_agent.host.netlink import Netlink
+from sriov_agent.libvirt.files import InterfaceFiles
+from sriov_agent.reconciler import Reconciler
+from sriov_agent.sources.base import Source
+from sriov_agent.sources.local import Local
+from sriov_agent.sources.notifications import Notifications
+from sriov_agent.sources.ports import Ports
+from sriov_agent.store import Store
+
+LOG = logging.getLogger(__name__)
+
+#: The key of a retry that concerns the host rather than one port.
+HOST = ""
+
+
+def store_path(conf: cfg.ConfigOpts) -> Path:
+    """The agent's own record."""
+    return Path(conf.state_path) / "agent.db"
+
+
+def ports_path(conf: cfg.ConfigOpts) -> Path:
+    """The table of ports."""
+    return Path(conf.state_path) / "ports.db"
+
+
+def interfaces_path(conf: cfg.ConfigOpts) -> Path:
+    """The directory of interface XML."""
+    return Path(conf.state_path) / "interfaces"
+
+
+class Backoff:
+    """When to try again what is unmet: doubling from ``shortest`` to ``longest``, jittered.
+
+    Times are seconds of a monotonic clock.
+    """
+
+    def __init__(self, shortest: float, longest: float) -> None:
+        self.shortest = shortest
+        self.longest = max(shortest, longest)
+        self._delay: dict[str, float] = {}
+        self._due: dict[str, float] = {}
+
+    def failed(self, key: str, now: float) -> None:
+        """``key`` is unmet after being tried now."""
+        delay = min(self._delay.get(key, self.shortest / 2) * 2, self.longest)
+        self._delay[key] = delay
+        self._due[key] = now + delay * random.uniform(0.8, 1.2)  # noqa: S311 - no secret
+
+    def succeeded(self, key: str) -> None:
+        """``key`` is met, or gone."""
+        self._delay.pop(key, None)
+        self._due.pop(key, None)
+
+    def known(self) -> frozenset[str]:
+        """What waits to be tried again."""
+        return frozenset(self._due)
+
+    def due(self, now: float) -> frozenset[str]:
+        """What is to be tried now."""
+        return frozenset(key for key, at in self._due.items() if at <= now)
+
+    def next(self) -> float:
+        """When the next one is due; infinity if nothing waits."""
+        return min(self._due.values(), default=float("inf"))
+
+
+class Agent:
+    """Reconciles whenever it is woken, when a retry is due, and every ``resync_interval``."""
+
+    def __init__(self, conf: cfg.ConfigOpts, counters: Counters | None = None) -> None:
+        self.counters = counters or Counters()
+        self.store = Store(store_path(conf))
+        self.source = _source(conf, self.counters)
+        self.reconciler = Reconciler(
+            source=self.source,
+            host=Inventory(_mappings(conf), Netlink()),
+            lldp=Lldpd(conf.lldp.command, conf.lldp.timeout),
+            interfaces=InterfaceFiles(interfaces_path(conf)),
+            fabric=load(conf),
+            record=self.store,
+        )
+        self.resync_interval = conf.agent.resync_interval
+        self._backoff = Backoff(conf.agent.retry_min, conf.agent.retry_max)
+        self._wakes: queue.SimpleQueue[frozenset[str] | None] = queue.SimpleQueue()
+        self._stop = threading.Event()
+
+    def wake(self, keys: frozenset[str] | None) -> None:
+        """Have these ports looked at again, or everything; from any thread."""
+        self._wakes.put(keys)
+
+    def stop(self) -> None:
+        """Have :meth:`run` return after the pass it is in; from any thread or signal handler."""
+        self._stop.set()
+        self._wakes.put(frozenset())
+
+    def run(self) -> None:
+        """Reconcile until :meth:`stop`. What ports have they keep: a stop changes nothing."""
+        self.source.start(self.wake)
+        try:
+            resync = time.monotonic()
+            while not self._stop.is_set():
+                scope = self._next_scope(resync)
+                if scope is None:
+                    continue
+                if scope == ALL:
+                    resync = time.monotonic() + self.resync_interval
+                self._pass(scope)
+        finally:
+            self.source.stop()
+
+    def _next_scope(self, resync: float) -> Scope | None:
+        """Wait for something to do: everything that came by then is one pass."""
+        wait = min(resync, self._backoff.next()) - time.monotonic()
+        woken: list[frozenset[str] | None] = []
+        try:
+            woken.append(self._wakes.get(timeout=max(wait, 0)))
+            while True:
+                woken.append(self._wakes.get_nowait())
+        except queue.Empty:
+            pass
+        now = time.monotonic()
+        due = self._backoff.due(now)
+        if now >= resync or HOST in due or None in woken:
+            return ALL
+        keys = due.union(*(keys for keys in woken if keys is not None))
+        return Scope(keys) if keys else None
+
+    def _pass(self, scope: Scope) -> None:
+        self.counters.count("passes")
+        try:
+            report = self.reconciler.reconcile(scope)
+        except SriovAgentError as error:
+            LOG.error("nothing done, since it is unknown what is desired or owned: %s", error)
+            self._failed()
+            return
+        except Exception:
+            LOG.exception("a pass over %s failed", scope)
+            self._failed()
+            return
+        self._reschedule(report, scope)
+        self._say(report, scope)
+
+    def _failed(self) -> None:
+        self.counters.count("passes.failed")
+        self._backoff.failed(HOST, time.monotonic())
+
+    def _reschedule(self, report: Report, scope: Scope) -> None:
+        now = time.monotonic()
+        for port, entry in report.ports.items():
+            if port in scope and entry.state != PortState.MET:
+                self._backoff.failed(port, now)
+        for port in self._backoff.known() - {HOST}:
+            if port not in report.ports or report.ports[port].state == PortState.MET:
+                self._backoff.succeeded(port)
+        if report.unmet:
+            self._backoff.failed(HOST, now)
+        else:
+            self._backoff.succeeded(HOST)
+
+    def _say(self, report: Report, scope: Scope) -> None:
+        for port, entry in report.ports.items():
+            if port not in scope:
+                continue
+            self.counters.count(f"ports.{entry.state}")
+            for sentence in entry.unmet:
+                LOG.warning("port %s %s: %s", port, entry.state, sentence)
+            if entry.unsupported:
+                LOG.warning(
+                    "port %s: the NIC does not support %s", port, ", ".join(entry.unsupported)
+                )
+        for sentence in report.unmet:
+            LOG.warning("%s", sentence)
+        try:
+            self.store.save(report, self.counters.snapshot())
+        except SriovAgentError as error:
+            LOG.error("the report was not saved: %s", error)
+
+
+def _mappings(conf: cfg.ConfigOpts) -> tuple[tuple[str, str], ...]:
+    found = options.mappings(conf)
+    if not found:
+        raise ConfigError("[sriov_nic] physical_device_mappings is empty: the agent has no PF")
+    return found
+
+
+def _source(conf: cfg.ConfigOpts, counters: Counters) -> Source:
+    ports = Ports(ports_path(conf))
+    if conf.agent.source == "local":
+        return Local(ports, conf.local.poll_interval)
+    return Notifications(conf, ports, counters)

@@ -1,0 +1,68 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``local``: no OpenStack; ports are what ``sriovctl port create`` wrote."""
+
+import logging
+import threading
+
+from sriov_agent.core.model import Bindings
+from sriov_agent.exceptions import SriovAgentError
+from sriov_agent.sources.base import Wake
+from sriov_agent.sources.ports import Ports
+
+LOG = logging.getLogger(__name__)
+
+
+class Local:
+    """Watches the table of ports for changes by other processes.
+
+    :param poll_interval: seconds between two looks at SQLite's ``data_version``
+    """
+
+    def __init__(self, ports: Ports, poll_interval: float) -> None:
+        self.ports = ports
+        self.poll_interval = poll_interval
+        self._stop = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    def start(self, wake: Wake) -> None:
+        self._thread = threading.Thread(target=self._watch, args=(wake,), name="local")
+        self._thread.start()
+
+    def stop(self) -> None:
+        self._stop.set()
+        if self._thread:
+            self._thread.join()
+
+    def bindings(self) -> Bindings:
+        return self.ports.bindings()
+
+    def _watch(self, wake: Wake) -> None:
+        while not self._stop.is_set():
+            try:
+                self._watch_connection(wake)
+            except (SriovAgentError, OSError) as error:
+                LOG.error("cannot watch %s: %s", self.ports.database.path, error)
+                wake(None)
+            except Exception:
+                LOG.exception("watching %s failed", self.ports.database.path)
+            self._stop.wait(self.poll_interval)
+
+    def _watch_connection(self, wake: Wake) -> None:
+        connection = self.ports.database.connect()
+        try:
+            known = self._rows()
+            version = None
+            while not self._stop.wait(self.poll_interval):
+                (seen,) = connection.execute("PRAGMA data_version").fetchone()
+                if seen != version:
+                    version = seen
+                    rows = self._rows()
+                    changed = {port_id for port_id, _ in known ^ rows}
+                    known = rows
+                    if changed:
+                        wake(frozenset(changed))
+        finally:
+            connection.close()
+
+    def _rows(self) -> set[tuple[str, str]]:
+        return {(port.port_id, repr(port)) for port in self.ports.all()}

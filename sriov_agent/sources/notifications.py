@@ -1,0 +1,182 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``notifications``: ports come from Neutron's notifier, over oslo.messaging.
+
+Source: Neutron's ``NotifierHook``; ``<resource>.<create|update|delete>.end`` on exchange
+``neutron``, topic ``notifications``.
+"""
+
+import logging
+from collections.abc import Callable
+
+import oslo_messaging
+from oslo_config import cfg
+
+from sriov_agent.core.model import Bindings
+from sriov_agent.counters import Counters
+from sriov_agent.exceptions import InvalidField, SriovAgentError
+from sriov_agent.sources import payload as payloads
+from sriov_agent.sources.base import Wake
+from sriov_agent.sources.ports import Port, Ports
+
+LOG = logging.getLogger(__name__)
+
+Json = object
+
+
+class Notifications:
+    """A listener with a pool of its own; what it hears goes to the table of ports."""
+
+    def __init__(self, conf: cfg.ConfigOpts, ports: Ports, counters: Counters) -> None:
+        self.ports = ports
+        options = conf.notifications
+        self._events = Events(conf.host, ports, counters)
+        transport = oslo_messaging.get_notification_transport(conf)
+        target = oslo_messaging.Target(exchange=options.exchange, topic=options.topic)
+        self._listener = oslo_messaging.get_notification_listener(
+            transport,
+            [target],
+            [Endpoint(self._events)],
+            executor="threading",
+            pool=options.pool or f"sriov-agent-{conf.host}",
+        )
+        self._transport = transport
+
+    def start(self, wake: Wake) -> None:
+        self._events.wake = wake
+        self._listener.start()
+
+    def stop(self) -> None:
+        self._listener.stop()
+        self._listener.wait()
+        self._transport.cleanup()
+
+    def bindings(self) -> Bindings:
+        return self.ports.bindings()
+
+
+class Endpoint:
+    """What oslo.messaging calls, once for each notification of priority INFO."""
+
+    filter_rule = oslo_messaging.NotificationFilter(
+        event_type=r"^(port|network)\.(create|update|delete)\.end$"
+    )
+
+    def __init__(self, events: "Events") -> None:
+        self._events = events
+
+    def info(
+        self, context: Json, publisher_id: str, event_type: str, payload: Json, metadata: Json
+    ) -> None:
+        """Take one notification in; never raises, whatever it holds."""
+        self._events.take(event_type, payload)
+
+
+class Events:
+    """Puts events into the table of ports and wakes whoever is concerned.
+
+    :param host: this host's name; ports bound elsewhere are none of ours
+    """
+
+    def __init__(self, host: str, ports: Ports, counters: Counters) -> None:
+        self.host = host
+        self.ports = ports
+        self.counters = counters
+        self.wake: Wake = lambda keys: None
+
+    def take(self, event_type: str, payload: Json) -> None:
+        """One event. Bad input is logged, counted and, where it names a port, kept for it."""
+        resource, operation, _ = event_type.split(".")
+        self.counters.count("events.received")
+        try:
+            if operation == "delete":
+                self._deleted(resource, payload)
+            elif resource == "port":
+                self._each(payloads.ports(payload), self._port)
+            else:
+                self._each(payloads.networks(payload), self._network)
+        except SriovAgentError as error:
+            self._refused(event_type, error)
+        except Exception:
+            self.counters.count("events.failed")
+            LOG.exception("%s: not understood", event_type)
+
+    def _each(self, entries: list[Json], take: Callable[[Json], None]) -> None:
+        for entry in entries:
+            try:
+                take(entry)
+            except InvalidField as error:
+                self._refused(_name(entry), error)
+
+    def _deleted(self, resource: str, payload: Json) -> None:
+        if resource == "port":
+            port_id = payloads.deleted_id(payload, "port")
+            if self.ports.delete(port_id):
+                self.wake(frozenset({port_id}))
+
+    def _network(self, entry: Json) -> None:
+        network = payloads.read_network(entry)
+        if network:
+            concerned = self.ports.put_network(*network)
+            if concerned:
+                self.wake(concerned)
+
+    def _port(self, entry: Json) -> None:
+        port_id, revision = payloads.identity(entry)
+        known = self.ports.get(port_id)
+        if known and known.revision_number > revision:
+            self.counters.count("events.stale")
+            return
+        try:
+            said = payloads.read_port(entry, self.host)
+        except InvalidField as error:
+            self._refused_port(entry, known, revision, error)
+            return
+        ours = known is not None and known.bound
+        if not ours and not said.bound:
+            self.counters.count("events.ignored")
+            return
+        document = dict(said.document)
+        network_id = said.network_id
+        if said.bound is None and known:
+            document = {**known.document, **document}
+            network_id = known.network_id
+        port = Port(
+            port_id=port_id,
+            revision_number=revision,
+            bound=said.bound is not False,
+            network_id=network_id,
+            document=document,
+        )
+        if self.ports.put(port):
+            self.wake(frozenset({port_id}))
+
+    def _refused_port(
+        self, entry: Json, known: Port | None, revision: int, error: InvalidField
+    ) -> None:
+        """Keep the error with a port that is, or would be, bound here; it keeps what it has."""
+        self._refused(_name(entry), error)
+        ours = known is not None and known.bound
+        if not ours and not (isinstance(entry, dict) and entry.get("binding:host_id") == self.host):
+            return
+        self.ports.put(
+            Port(
+                port_id=payloads.identity(entry)[0],
+                revision_number=revision,
+                bound=True,
+                network_id=known.network_id if known else "",
+                document=known.document if known else {},
+                error=str(error),
+            )
+        )
+        self.wake(frozenset({payloads.identity(entry)[0]}))
+
+    def _refused(self, what: str, error: SriovAgentError) -> None:
+        self.counters.count("events.rejected")
+        LOG.error("%s: %s", what, error)
+
+
+def _name(entry: Json) -> str:
+    try:
+        return f"port or network {payloads.identity(entry)[0]}"
+    except InvalidField:
+        return "port or network without an id"

@@ -1,0 +1,144 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The agent's own record: claims, fabric entries it added, and the last report.
+
+One row a port, unique on the VF. Everything here can be lost: claims are rebuilt from the
+source, the interface XML and the kernel.
+"""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from sriov_agent.core.model import Claim, LldpId, SwitchPort
+from sriov_agent.core.report import PortReport, Report
+from sriov_agent.database import Database
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS claim (
+    port_id TEXT PRIMARY KEY,
+    vf TEXT NOT NULL UNIQUE,
+    pf TEXT NOT NULL,
+    vf_index INTEGER NOT NULL
+) STRICT;
+CREATE TABLE IF NOT EXISTS switch_port (
+    pf TEXT NOT NULL,
+    chassis_id_subtype TEXT NOT NULL,
+    chassis_id TEXT NOT NULL,
+    port_id_subtype TEXT NOT NULL,
+    port_id TEXT NOT NULL,
+    system_name TEXT NOT NULL,
+    port_description TEXT NOT NULL,
+    PRIMARY KEY (pf, chassis_id_subtype, chassis_id, port_id_subtype, port_id)
+) STRICT;
+CREATE TABLE IF NOT EXISTS status (port_id TEXT PRIMARY KEY, report TEXT NOT NULL) STRICT;
+CREATE TABLE IF NOT EXISTS counter (name TEXT PRIMARY KEY, value INTEGER NOT NULL) STRICT
+"""
+
+
+class Store:
+    """The record in one SQLite file. All methods raise ``Unavailable`` if it cannot be used."""
+
+    def __init__(self, path: Path) -> None:
+        self.database = Database(path, _SCHEMA, 1)
+
+    def claims(self) -> dict[str, Claim]:
+        """Every claim by port id."""
+        with self.database.transaction() as db:
+            rows = db.execute("SELECT port_id, vf, pf, vf_index FROM claim").fetchall()
+        return {
+            row["port_id"]: Claim(
+                port_id=row["port_id"], vf=row["vf"], pf=row["pf"], index=row["vf_index"]
+            )
+            for row in rows
+        }
+
+    def record(self, claim: Claim) -> None:
+        """The port holds the VF; whoever held either before no longer does."""
+        with self.database.transaction() as db:
+            db.execute("DELETE FROM claim WHERE port_id = ? OR vf = ?", (claim.port_id, claim.vf))
+            db.execute(
+                "INSERT INTO claim (port_id, vf, pf, vf_index) VALUES (?, ?, ?, ?)",
+                (claim.port_id, claim.vf, claim.pf, claim.index),
+            )
+
+    def drop(self, claim: Claim) -> None:
+        """Forget this claim; another port's claim on the same VF stays."""
+        with self.database.transaction() as db:
+            db.execute("DELETE FROM claim WHERE port_id = ? AND vf = ?", (claim.port_id, claim.vf))
+
+    def switch_ports(self) -> list[SwitchPort]:
+        """Switch ports on which something was opened and not yet seen closed."""
+        with self.database.transaction() as db:
+            rows = db.execute("SELECT * FROM switch_port").fetchall()
+        return [
+            SwitchPort(
+                pf=row["pf"],
+                chassis_id=LldpId(row["chassis_id_subtype"], row["chassis_id"]),
+                port_id=LldpId(row["port_id_subtype"], row["port_id"]),
+                system_name=row["system_name"],
+                port_description=row["port_description"],
+            )
+            for row in rows
+        ]
+
+    def record_switch_port(self, switch_port: SwitchPort) -> None:
+        """Something is about to be opened on it."""
+        with self.database.transaction() as db:
+            db.execute(
+                "INSERT OR REPLACE INTO switch_port VALUES (?, ?, ?, ?, ?, ?, ?)",
+                (*_key(switch_port), switch_port.system_name, switch_port.port_description),
+            )
+
+    def drop_switch_port(self, switch_port: SwitchPort) -> None:
+        """Nothing of ours is open on it any more."""
+        with self.database.transaction() as db:
+            db.execute(
+                "DELETE FROM switch_port WHERE pf = ? AND chassis_id_subtype = ? "
+                "AND chassis_id = ? AND port_id_subtype = ? AND port_id = ?",
+                _key(switch_port),
+            )
+
+    def save(self, report: Report, counters: Mapping[str, int]) -> None:
+        """Keep the last report and the counters for ``sriovctl``."""
+        rows = [(port, json.dumps(as_json(entry))) for port, entry in report.ports.items()]
+        with self.database.transaction() as db:
+            db.execute("DELETE FROM status")
+            db.executemany("INSERT INTO status VALUES (?, ?)", rows)
+            db.executemany("INSERT OR REPLACE INTO counter VALUES (?, ?)", counters.items())
+
+    def status(self) -> dict[str, dict[str, Any]]:
+        """The last report by port id, as :func:`as_json` made it."""
+        with self.database.transaction() as db:
+            rows = db.execute("SELECT port_id, report FROM status").fetchall()
+        return {row["port_id"]: json.loads(row["report"]) for row in rows}
+
+    def counters(self) -> dict[str, int]:
+        """What was counted since the file was made, by name."""
+        with self.database.transaction() as db:
+            return {row["name"]: row["value"] for row in db.execute("SELECT * FROM counter")}
+
+
+def as_json(report: PortReport) -> dict[str, object]:
+    """A port's report for JSON: ``state, pf, vf, vf_index, switch, switch_port, unmet, ...``."""
+    claim, switch_port = report.claim, report.switch_port
+    return {
+        "state": str(report.state),
+        "pf": claim.pf if claim else None,
+        "vf": claim.vf if claim else None,
+        "vf_index": claim.index if claim else None,
+        "switch": switch_port.system_name or switch_port.chassis_id.value if switch_port else None,
+        "switch_port": switch_port.port_id.value if switch_port else None,
+        "unmet": list(report.unmet),
+        "unsupported": list(report.unsupported),
+    }
+
+
+def _key(switch_port: SwitchPort) -> tuple[str, str, str, str, str]:
+    return (
+        switch_port.pf,
+        switch_port.chassis_id.subtype,
+        switch_port.chassis_id.value,
+        switch_port.port_id.subtype,
+        switch_port.port_id.value,
+    )

@@ -14,26 +14,34 @@ from sriov_agent.core.model import Claim, LldpId, SwitchPort
 from sriov_agent.core.report import PortReport, Report
 from sriov_agent.database import Database
 
-_SCHEMA = """
-CREATE TABLE IF NOT EXISTS claim (
-    port_id TEXT PRIMARY KEY,
-    vf TEXT NOT NULL UNIQUE,
-    pf TEXT NOT NULL,
-    vf_index INTEGER NOT NULL
-) STRICT;
-CREATE TABLE IF NOT EXISTS switch_port (
-    pf TEXT NOT NULL,
-    chassis_id_subtype TEXT NOT NULL,
-    chassis_id TEXT NOT NULL,
-    port_id_subtype TEXT NOT NULL,
-    port_id TEXT NOT NULL,
-    system_name TEXT NOT NULL,
-    port_description TEXT NOT NULL,
-    PRIMARY KEY (pf, chassis_id_subtype, chassis_id, port_id_subtype, port_id)
-) STRICT;
-CREATE TABLE IF NOT EXISTS status (port_id TEXT PRIMARY KEY, report TEXT NOT NULL) STRICT;
-CREATE TABLE IF NOT EXISTS counter (name TEXT PRIMARY KEY, value INTEGER NOT NULL) STRICT
-"""
+_SCHEMA = (
+    """
+    CREATE TABLE claim (
+        port_id TEXT PRIMARY KEY,
+        vf TEXT NOT NULL UNIQUE,
+        pf TEXT NOT NULL,
+        vf_index INTEGER NOT NULL
+    ) STRICT
+    """,
+    """
+    CREATE TABLE switch_port (
+        pf TEXT NOT NULL,
+        chassis_id_subtype TEXT NOT NULL,
+        chassis_id TEXT NOT NULL,
+        port_id_subtype TEXT NOT NULL,
+        port_id TEXT NOT NULL,
+        system_name TEXT NOT NULL,
+        port_description TEXT NOT NULL,
+        PRIMARY KEY (pf, chassis_id_subtype, chassis_id, port_id_subtype, port_id)
+    ) STRICT
+    """,
+    """
+    CREATE TABLE status (port_id TEXT PRIMARY KEY, report TEXT NOT NULL) STRICT
+    """,
+    """
+    CREATE TABLE counter (name TEXT PRIMARY KEY, value INTEGER NOT NULL) STRICT
+    """,
+)
 
 
 class Store:
@@ -105,7 +113,8 @@ class Store:
         with self.database.transaction() as db:
             db.execute("DELETE FROM status")
             db.executemany("INSERT INTO status VALUES (?, ?)", rows)
-            db.executemany("INSERT OR REPLACE INTO counter VALUES (?, ?)", counters.items())
+            db.execute("DELETE FROM counter")
+            db.executemany("INSERT INTO counter VALUES (?, ?)", counters.items())
 
     def status(self) -> dict[str, dict[str, Any]]:
         """The last report by port id, as :func:`as_json` made it."""
@@ -114,7 +123,7 @@ class Store:
         return {row["port_id"]: json.loads(row["report"]) for row in rows}
 
     def counters(self) -> dict[str, int]:
-        """What was counted since the file was made, by name."""
+        """What was counted since the agent started, by name."""
         with self.database.transaction() as db:
             return {row["name"]: row["value"] for row in db.execute("SELECT * FROM counter")}
 

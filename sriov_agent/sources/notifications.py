@@ -6,6 +6,8 @@ Source: Neutron's ``NotifierHook``; ``<resource>.<create|update|delete>.end`` on
 """
 
 import logging
+import threading
+import time
 from collections.abc import Callable
 
 import oslo_messaging
@@ -13,7 +15,7 @@ from oslo_config import cfg
 
 from sriov_agent.core.model import Bindings
 from sriov_agent.counters import Counters
-from sriov_agent.exceptions import InvalidField, SriovAgentError
+from sriov_agent.exceptions import InvalidField, Unavailable
 from sriov_agent.sources import payload as payloads
 from sriov_agent.sources.base import Wake
 from sriov_agent.sources.ports import Port, Ports
@@ -21,6 +23,9 @@ from sriov_agent.sources.ports import Port, Ports
 LOG = logging.getLogger(__name__)
 
 Json = object
+
+#: Between a notification that could not be kept and the next try.
+REQUEUE_SECONDS = 1.0
 
 
 class Notifications:
@@ -38,20 +43,32 @@ class Notifications:
             [Endpoint(self._events)],
             executor="threading",
             pool=options.pool or f"sriov-agent-{conf.host}",
+            allow_requeue=True,
         )
         self._transport = transport
+        self._started = threading.Event()
 
     def start(self, wake: Wake) -> None:
+        """Begin to listen, as soon as the broker can be reached: ports known go on meanwhile."""
         self._events.wake = wake
-        self._listener.start()
+        threading.Thread(target=self._listen, name="notifications", daemon=True).start()
 
     def stop(self) -> None:
-        self._listener.stop()
-        self._listener.wait()
-        self._transport.cleanup()
+        if self._started.is_set():
+            self._listener.stop()
+            self._listener.wait()
+            self._transport.cleanup()
 
     def bindings(self) -> Bindings:
         return self.ports.bindings()
+
+    def _listen(self) -> None:
+        try:
+            self._listener.start()
+        except Exception:
+            LOG.exception("cannot listen for notifications")
+        else:
+            self._started.set()
 
 
 class Endpoint:
@@ -66,9 +83,18 @@ class Endpoint:
 
     def info(
         self, context: Json, publisher_id: str, event_type: str, payload: Json, metadata: Json
-    ) -> None:
-        """Take one notification in; never raises, whatever it holds."""
-        self._events.take(event_type, payload)
+    ) -> oslo_messaging.NotificationResult:
+        """Take one notification in; never raises, whatever it holds.
+
+        One that could not be kept goes back to the broker: nothing is lost.
+        """
+        try:
+            self._events.take(event_type, payload)
+        except Unavailable as error:
+            LOG.error("%s: cannot be kept, and is asked for again: %s", event_type, error)
+            time.sleep(REQUEUE_SECONDS)
+            return oslo_messaging.NotificationResult.REQUEUE
+        return oslo_messaging.NotificationResult.HANDLED
 
 
 class Events:
@@ -84,7 +110,10 @@ class Events:
         self.wake: Wake = lambda keys: None
 
     def take(self, event_type: str, payload: Json) -> None:
-        """One event. Bad input is logged, counted and, where it names a port, kept for it."""
+        """One event. Bad input is logged, counted and, where it names a port, kept for it.
+
+        :raises Unavailable: if the event could not be kept
+        """
         resource, operation, _ = event_type.split(".")
         self.counters.count("events.received")
         try:
@@ -94,8 +123,10 @@ class Events:
                 self._each(payloads.ports(payload), self._port)
             else:
                 self._each(payloads.networks(payload), self._network)
-        except SriovAgentError as error:
+        except InvalidField as error:
             self._refused(event_type, error)
+        except Unavailable:
+            raise
         except Exception:
             self.counters.count("events.failed")
             LOG.exception("%s: not understood", event_type)
@@ -170,7 +201,7 @@ class Events:
         )
         self.wake(frozenset({payloads.identity(entry)[0]}))
 
-    def _refused(self, what: str, error: SriovAgentError) -> None:
+    def _refused(self, what: str, error: InvalidField) -> None:
         self.counters.count("events.rejected")
         LOG.error("%s: %s", what, error)
 

@@ -14,23 +14,29 @@ from sriov_agent.core.model import Bindings, PortBinding
 from sriov_agent.database import Database
 from sriov_agent.exceptions import InvalidField
 
-_SCHEMA = """
-CREATE TABLE IF NOT EXISTS port (
-    port_id TEXT PRIMARY KEY,
-    revision_number INTEGER NOT NULL,
-    bound INTEGER NOT NULL,
-    network_id TEXT NOT NULL DEFAULT '',
-    document TEXT NOT NULL DEFAULT '{}',
-    error TEXT NOT NULL DEFAULT ''
-) STRICT;
-CREATE TABLE IF NOT EXISTS network (
-    network_id TEXT PRIMARY KEY,
-    revision_number INTEGER NOT NULL,
-    vlan INTEGER,
-    physical_network TEXT
-) STRICT;
-CREATE INDEX IF NOT EXISTS port_network ON port (network_id)
-"""
+_SCHEMA = (
+    """
+    CREATE TABLE port (
+        port_id TEXT PRIMARY KEY,
+        revision_number INTEGER NOT NULL,
+        bound INTEGER NOT NULL,
+        network_id TEXT NOT NULL DEFAULT '',
+        document TEXT NOT NULL DEFAULT '{}',
+        error TEXT NOT NULL DEFAULT ''
+    ) STRICT
+    """,
+    """
+    CREATE TABLE network (
+        network_id TEXT PRIMARY KEY,
+        revision_number INTEGER NOT NULL,
+        vlan INTEGER,
+        physical_network TEXT
+    ) STRICT
+    """,
+    """
+    CREATE INDEX port_network ON port (network_id)
+    """,
+)
 
 #: Above every revision Neutron gives: nothing follows a deletion.
 _DELETED = 2**62

@@ -1,0 +1,19 @@
+# SPDX-License-Identifier: Apache-2.0
+from importlib import metadata
+
+project = "sriov-agent"
+author = "sriov-agent contributors"
+project_copyright = author
+release = metadata.version("sriov-agent")
+version = release
+
+extensions = ["oslo_config.sphinxconfiggen", "oslo_config.sphinxext"]
+config_generator_config_file = [
+    ("../../etc/oslo-config-generator/sriov-agent.conf", "_static/sriov-agent"),
+]
+
+html_theme = "furo"
+html_title = project
+html_static_path = ["_static"]
+html_show_copyright = False
+nitpicky = True

@@ -1,0 +1,7 @@
+# SPDX-License-Identifier: Apache-2.0
+project = "sriov-agent release notes"
+author = "sriov-agent contributors"
+extensions = ["reno.sphinxext"]
+html_theme = "furo"
+html_title = project
+html_show_copyright = False

@@ -1,0 +1,22 @@
+# SPDX-License-Identifier: Apache-2.0
+import os
+
+import hypothesis
+import pytest
+
+#: marks of tests that continuous integration must run: there, skipping one is a failure
+MUST_RUN_IN_CI = ("lab", "rabbitmq")
+
+hypothesis.settings.register_profile("project", deadline=None)
+hypothesis.settings.load_profile("project")
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_makereport(item, call):
+    report = yield
+    skipped = report.skipped and not hasattr(report, "wasxfail")
+    marked = any(item.get_closest_marker(mark) for mark in MUST_RUN_IN_CI)
+    if skipped and marked and os.environ.get("CI") == "true":
+        report.outcome = "failed"
+        report.longrepr = f"with CI=true this may not be skipped: {call.excinfo.value}"
+    return report

@@ -1,0 +1,326 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The story of one port, told inside the lab guest by what can be seen from outside the agent.
+
+What the agent says of itself is told, but every check reads another witness: the kernel through
+``ip``, the leaf switch through ``bridge`` and ``tcpdump``, libvirt's schema, and ping.
+"""
+
+import json
+import logging
+import re
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import oslo_messaging
+from lxml import etree
+from oslo_config import cfg
+
+from sriov_agent import conf as options
+from sriov_agent.service import Agent, interfaces_path, store_path
+from sriov_agent.store import Store
+
+ROOT = Path(__file__).resolve().parents[2]
+TOPOLOGY = Path("/run/sriov-lab/topology.json")
+SCHEMA = Path("/usr/share/libvirt/schemas/domain.rng")
+STATE = Path("/run/sriov-demo")
+PORT = "5a0dc439-7702-4f15-8d3c-02ea57c43977"
+NETWORK = "0f0e1500-0000-4000-8000-000000000015"
+MAC = "02:5a:0d:c4:39:77"
+VLAN = 15
+GUEST, GUEST_ADDRESS = "guest1", "198.51.100.77/24"
+SEEN_WITHIN_SECONDS = 60.0
+
+
+class Story:
+    """Checks as they are made, with the seconds each took."""
+
+    def __init__(self, output: Path) -> None:
+        self.output = output
+        self.checks: list[dict[str, object]] = []
+        self._told = time.monotonic()
+
+    def tell(self, text: str) -> None:
+        print(f"\n{text}", flush=True)
+
+    def check(self, name: str, look: Callable[[], str | None], within: float = 0.0) -> bool:
+        """Look until ``look`` returns what it saw; ``None`` or an error is not seen."""
+        detail, ok = "", False
+        deadline = time.monotonic() + within
+        while not ok:
+            try:
+                seen = look()
+                ok, detail = seen is not None, seen or "not seen"
+            except Exception as error:
+                detail = f"{type(error).__name__}: {error}"
+            if time.monotonic() >= deadline:
+                break
+            if not ok:
+                time.sleep(0.1)
+        now = time.monotonic()
+        seconds, self._told = now - self._told, now
+        self.checks.append({"name": name, "ok": ok, "seconds": round(seconds, 3), "detail": detail})
+        print(f"  {'ok  ' if ok else 'FAIL'} {name:18} {seconds:6.2f} s  {detail}", flush=True)
+        report = json.dumps({"checks": self.checks}, indent=2)
+        (self.output / "report.json").write_text(report + "\n", "utf-8")
+        return ok
+
+
+def run(*command: str, within: float = 30.0) -> str:
+    """Standard output of a command that must succeed."""
+    done = subprocess.run(  # noqa: S603
+        command, capture_output=True, text=True, timeout=within, check=False
+    )
+    if done.returncode:
+        raise RuntimeError(f"{' '.join(command)}: {done.stderr.strip() or done.stdout.strip()}")
+    return done.stdout
+
+
+def pings(address: str) -> bool:
+    """Whether the guest reaches the tenant host, by three tries."""
+    command = ["ip", "netns", "exec", GUEST, "ping", "-c", "3", "-i", "0.3", "-W", "1", address]
+    return subprocess.run(command, capture_output=True, check=False).returncode == 0  # noqa: S603
+
+
+def vf_in_kernel(pf_netdev: str, index: int) -> dict[str, object]:
+    """One VF as iproute2 reads it."""
+    (link,) = json.loads(run("ip", "-j", "link", "show", "dev", pf_netdev))
+    vf = next(vf for vf in link["vfinfo_list"] if vf["vf"] == index)
+    vlans = vf.get("vlan_list") or [{}]
+    return {"mac": vf["address"], "vlan": vlans[0].get("vlan", 0), **vf}
+
+
+def open_vlans(leaf: str, port: str) -> set[int]:
+    """VLANs open on a leaf's port, as its bridge says."""
+    listed = json.loads(run("ip", "netns", "exec", leaf, "bridge", "-j", "vlan", "show"))
+    entries = next(entry["vlans"] for entry in listed if entry["ifname"] == port)
+    return {vlan["vlan"] for vlan in entries}
+
+
+def tenant_address(lab: dict[str, list[dict[str, Any]]], leaf: str) -> str:
+    """The address of the tenant host in the VLAN behind a leaf."""
+    (found,) = (entry for entry in lab["leaves"] if entry["name"] == leaf)
+    (netdev,) = (entry for entry in found["tenant"]["interfaces"] if entry["vlan"] == VLAN)
+    address: str = netdev["address"]
+    return address.partition("/")[0]
+
+
+def xml_is_valid(path: Path) -> bool:
+    """Whether libvirt's own schema takes a domain with this interface."""
+    domain = etree.fromstring(
+        "<domain type='qemu'><name>demo</name><memory>1024</memory>"
+        "<os><type>hvm</type></os><devices/></domain>"
+    )
+    domain.find("devices").append(etree.parse(path).getroot())
+    return bool(etree.RelaxNG(etree.parse(SCHEMA)).validate(domain))
+
+
+def port_payload(host: str) -> dict[str, object]:
+    """A port as Neutron's administrator sees it after ``port create --vnic-type direct``."""
+    return {
+        "id": PORT,
+        "name": "demo",
+        "network_id": NETWORK,
+        "mac_address": MAC,
+        "admin_state_up": True,
+        "status": "DOWN",
+        "device_id": "",
+        "device_owner": "compute:demo",
+        "binding:vnic_type": "direct",
+        "binding:profile": {},
+        "binding:host_id": host,
+        "binding:vif_type": "hw_veb",
+        "binding:vif_details": {"port_filter": False, "connectivity": "l2", "vlan": str(VLAN)},
+        "port_security_enabled": True,
+        "revision_number": 3,
+    }
+
+
+def network_payload() -> dict[str, object]:
+    """The port's provider network."""
+    return {
+        "id": NETWORK,
+        "name": "demo",
+        "provider:network_type": "vlan",
+        "provider:physical_network": "physnet2",
+        "provider:segmentation_id": VLAN,
+        "revision_number": 1,
+    }
+
+
+@contextmanager
+def running(conf: cfg.ConfigOpts) -> Iterator[Agent]:
+    """The agent, in a thread of its own."""
+    agent = Agent(conf)
+    thread = threading.Thread(target=agent.run, name="agent")
+    thread.start()
+    try:
+        yield agent
+    finally:
+        agent.stop()
+        thread.join()
+
+
+def configuration(pfs: list[str]) -> cfg.ConfigOpts:
+    """As an operator's file would say it, on embedded parts."""
+    oslo_messaging.set_transport_defaults("neutron")
+    conf = options.register(cfg.ConfigOpts())
+    STATE.mkdir(exist_ok=True)
+    hook = ROOT / "tools/lab/guest/leaf-fabric"
+    file = STATE / "sriov-agent.conf"
+    file.write_text(
+        "[DEFAULT]\n"
+        "host = compute1\n"
+        f"state_path = {STATE}\n"
+        "transport_url = fake://\n"
+        "[agent]\n"
+        "source = notifications\n"
+        "[sriov_nic]\n"
+        f"physical_device_mappings = {', '.join(f'physnet2:{pf}' for pf in pfs)}\n"
+        "[fabric]\n"
+        "hook = exec\n"
+        "[hook_exec]\n"
+        f"command = {hook}\n"
+    )
+    conf([f"--config-file={file}"])
+    return conf
+
+
+def tell(output: Path) -> bool:
+    """The whole story; True if every check was seen."""
+    story = Story(output)
+    lab = json.loads(TOPOLOGY.read_text())
+    pfs = {pf["pci"]: pf for pf in lab["pfs"]}
+    first = lab["pfs"][0]
+    tenant = tenant_address(lab, first["leaf"])
+    conf = configuration(list(pfs))
+    store = Store(store_path(conf))
+
+    story.tell(f"A VF joins a guest before anybody configured it; {tenant} is in VLAN {VLAN}.")
+    run("vf-guest", "attach", first["vfs"][0], GUEST, GUEST_ADDRESS)
+    story.check("ping-fails-before", lambda: None if pings(tenant) else f"no answer from {tenant}")
+    run("vf-guest", "detach", GUEST)
+
+    with running(conf) as agent:
+        notifier = oslo_messaging.Notifier(
+            oslo_messaging.get_notification_transport(conf),
+            "network.controller1",
+            driver="messaging",
+            topics=[conf.notifications.topic],
+        )
+        story.tell("Neutron notifies: port.create.end, vnic_type direct, bound to this host.")
+        notifier.info({}, "network.create.end", {"network": network_payload()})
+        notifier.info({}, "port.create.end", {"port": port_payload(conf.host)})
+        story.check(
+            "event-consumed",
+            lambda: (
+                "port.create.end" if agent.counters.snapshot()["events.received"] == 2 else None
+            ),
+            SEEN_WITHIN_SECONDS,
+        )
+        story.tell("The agent gives it a VF, programs it, and has the leaf switch opened.")
+
+        def allocated() -> str | None:
+            claim = store.claims().get(PORT)
+            return f"VF {claim.vf}, index {claim.index} of PF {claim.pf}" if claim else None
+
+        if not story.check("vf-allocated", allocated, SEEN_WITHIN_SECONDS):
+            return False
+        claim = store.claims()[PORT]
+        pf = pfs[claim.pf]
+        leaf, switch_port = pf["leaf"], pf["port"]
+
+        def programmed() -> str | None:
+            vf = vf_in_kernel(pf["netdev"], claim.index)
+            done = vf["mac"] == MAC and vf["vlan"] == VLAN
+            return f"ip link: MAC {vf['mac']}, VLAN {vf['vlan']}" if done else None
+
+        story.check("vf-programmed", programmed, SEEN_WITHIN_SECONDS)
+        xml = interfaces_path(conf) / f"{PORT}.xml"
+
+        def valid() -> str | None:
+            if not xml.exists() or not xml_is_valid(xml):
+                return None
+            text = xml.read_text("utf-8")
+            (output / xml.name).write_text(text, "utf-8")
+            bus = re.split("[:.]", claim.vf)[1]
+            named = MAC in text and f'bus="0x{bus}"' in text and f'id="{VLAN}"' in text
+            return f"{xml.name} by libvirt's schema" if named else None
+
+        story.check("xml-valid", valid, SEEN_WITHIN_SECONDS)
+
+        def resolved() -> str | None:
+            found = {port for port in store.switch_ports() if port.pf == claim.pf}
+            names = {(port.system_name, port.port_id.value) for port in found}
+            return f"{leaf} {switch_port}" if names == {(leaf, switch_port)} else None
+
+        story.check("lldp-resolved", resolved, SEEN_WITHIN_SECONDS)
+
+        def opened() -> str | None:
+            vlans = sorted(open_vlans(leaf, switch_port))
+            return f"bridge vlan: {leaf} {switch_port} has {vlans}" if VLAN in vlans else None
+
+        story.check("fabric-opened", opened, SEEN_WITHIN_SECONDS)
+
+        story.tell("The guest takes the VF; nothing is configured inside it but an address.")
+        run("vf-guest", "attach", claim.vf, GUEST, GUEST_ADDRESS)
+        capture = subprocess.Popen(  # noqa: S603
+            ["ip", "netns", "exec", leaf, "tcpdump", "-i", switch_port, "-e", "-n", "-l"]
+            + ["-c", "1", "vlan", str(VLAN), "and", "ether", "src", MAC],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+        )
+        try:
+            story.check(
+                "ping-passes",
+                lambda: f"{tenant} answers" if pings(tenant) else None,
+                SEEN_WITHIN_SECONDS,
+            )
+
+            def tagged() -> str | None:
+                pings(tenant)
+                frame, _ = capture.communicate(timeout=20)
+                found = re.search(rf"802\.1Q.*vlan {VLAN}\b", frame)
+                return f"tcpdump on {leaf} {switch_port}: {found[0][:70]}" if found else None
+
+            story.check("tag-seen", tagged)
+        finally:
+            capture.kill()
+            capture.wait()
+
+        story.tell("Neutron notifies: port.delete.end. Everything is taken back.")
+        notifier.info({}, "port.delete.end", {"port_id": PORT, "port": port_payload(conf.host)})
+
+        def released() -> str | None:
+            vf = vf_in_kernel(pf["netdev"], claim.index)
+            left = [
+                what
+                for what, still in (
+                    ("claim", PORT in store.claims()),
+                    ("XML", xml.exists()),
+                    ("MAC", vf["mac"] != "00:00:00:00:00:00"),
+                    ("VLAN", vf["vlan"] != 0),
+                    ("spoofchk", not vf["spoofchk"]),
+                    ("trust", bool(vf["trust"])),
+                    ("VLAN on the leaf", VLAN in open_vlans(leaf, switch_port)),
+                )
+                if still
+            ]
+            return None if left else "VF as unused, XML removed, leaf closed"
+
+        story.check("released", released, SEEN_WITHIN_SECONDS)
+        story.check(
+            "ping-fails-after", lambda: None if pings(tenant) else f"no answer from {tenant}"
+        )
+    return all(check["ok"] for check in story.checks)
+
+
+if __name__ == "__main__":
+    logging.basicConfig(level=logging.WARNING, format="       agent: %(message)s")
+    sys.exit(0 if tell(Path(sys.argv[1])) else 1)

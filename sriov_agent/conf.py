@@ -4,6 +4,7 @@
 import itertools
 import socket
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 
 from oslo_config import cfg, types
 
@@ -169,3 +170,18 @@ def mappings(conf: cfg.ConfigOpts) -> tuple[tuple[str, str], ...]:
             raise ConfigError(f"{option}: {device} appears twice")
         found.append((network, device))
     return tuple(found)
+
+
+def store_path(conf: cfg.ConfigOpts) -> Path:
+    """The agent's own record."""
+    return Path(conf.state_path) / "agent.db"
+
+
+def ports_path(conf: cfg.ConfigOpts) -> Path:
+    """The table of ports."""
+    return Path(conf.state_path) / "ports.db"
+
+
+def interfaces_path(conf: cfg.ConfigOpts) -> Path:
+    """The directory of interface XML."""
+    return Path(conf.state_path) / "interfaces"

@@ -32,7 +32,7 @@ from sriov_agent.core.model import (
     SwitchPort,
     VfSettings,
 )
-from sriov_agent.core.plan import plan, untried
+from sriov_agent.core.plan import pending, plan, untried
 from sriov_agent.core.report import Report, report
 from sriov_agent.exceptions import SriovAgentError
 
@@ -134,7 +134,9 @@ class Reconciler:
         for _ in range(MAX_ROUNDS):
             observed = self._observe(cabling, {**lldp_errors, **fabric_errors})
             desired = intent(bindings, observed)
-            actions = untried(plan(desired, observed, scope), tried)
+            planned = plan(desired, observed, scope)
+            tried = pending(planned, tried)
+            actions = untried(planned, tried)
             if not actions:
                 break
             for action in actions:

@@ -6,7 +6,6 @@ import queue
 import random
 import threading
 import time
-from pathlib import Path
 
 from oslo_config import cfg
 
@@ -23,7 +22,6 @@ from sriov_agent.libvirt.files import InterfaceFiles
 from sriov_agent.reconciler import Reconciler
 from sriov_agent.sources.base import Source
 from sriov_agent.sources.local import Local
-from sriov_agent.sources.notifications import Notifications
 from sriov_agent.sources.ports import Ports
 from sriov_agent.store import Store
 
@@ -31,21 +29,6 @@ LOG = logging.getLogger(__name__)
 
 #: The key of a retry that concerns the host rather than one port.
 HOST = ""
-
-
-def store_path(conf: cfg.ConfigOpts) -> Path:
-    """The agent's own record."""
-    return Path(conf.state_path) / "agent.db"
-
-
-def ports_path(conf: cfg.ConfigOpts) -> Path:
-    """The table of ports."""
-    return Path(conf.state_path) / "ports.db"
-
-
-def interfaces_path(conf: cfg.ConfigOpts) -> Path:
-    """The directory of interface XML."""
-    return Path(conf.state_path) / "interfaces"
 
 
 class Backoff:
@@ -89,13 +72,13 @@ class Agent:
 
     def __init__(self, conf: cfg.ConfigOpts, counters: Counters | None = None) -> None:
         self.counters = counters or Counters()
-        self.store = Store(store_path(conf))
+        self.store = Store(options.store_path(conf))
         self.source = _source(conf, self.counters)
         self.reconciler = Reconciler(
             source=self.source,
             host=Inventory(_mappings(conf), Netlink()),
             lldp=Lldpd(conf.lldp.command, conf.lldp.timeout),
-            interfaces=InterfaceFiles(interfaces_path(conf)),
+            interfaces=InterfaceFiles(options.interfaces_path(conf)),
             fabric=load(conf),
             record=self.store,
         )
@@ -204,7 +187,10 @@ def _mappings(conf: cfg.ConfigOpts) -> tuple[tuple[str, str], ...]:
 
 
 def _source(conf: cfg.ConfigOpts, counters: Counters) -> Source:
-    ports = Ports(ports_path(conf))
+    ports = Ports(options.ports_path(conf))
     if conf.agent.source == "local":
         return Local(ports, conf.local.poll_interval)
+    # A host without OpenStack loads no messaging.
+    from sriov_agent.sources.notifications import Notifications  # noqa: PLC0415
+
     return Notifications(conf, ports, counters)

@@ -20,7 +20,8 @@ _SCHEMA = (
         port_id TEXT PRIMARY KEY,
         vf TEXT NOT NULL UNIQUE,
         pf TEXT NOT NULL,
-        vf_index INTEGER NOT NULL
+        vf_index INTEGER NOT NULL,
+        mac TEXT NOT NULL
     ) STRICT
     """,
     """
@@ -53,10 +54,14 @@ class Store:
     def claims(self) -> dict[str, Claim]:
         """Every claim by port id."""
         with self.database.transaction() as db:
-            rows = db.execute("SELECT port_id, vf, pf, vf_index FROM claim").fetchall()
+            rows = db.execute("SELECT * FROM claim").fetchall()
         return {
             row["port_id"]: Claim(
-                port_id=row["port_id"], vf=row["vf"], pf=row["pf"], index=row["vf_index"]
+                port_id=row["port_id"],
+                vf=row["vf"],
+                pf=row["pf"],
+                index=row["vf_index"],
+                mac=row["mac"],
             )
             for row in rows
         }
@@ -66,8 +71,8 @@ class Store:
         with self.database.transaction() as db:
             db.execute("DELETE FROM claim WHERE port_id = ? OR vf = ?", (claim.port_id, claim.vf))
             db.execute(
-                "INSERT INTO claim (port_id, vf, pf, vf_index) VALUES (?, ?, ?, ?)",
-                (claim.port_id, claim.vf, claim.pf, claim.index),
+                "INSERT INTO claim VALUES (?, ?, ?, ?, ?)",
+                (claim.port_id, claim.vf, claim.pf, claim.index, claim.mac),
             )
 
     def drop(self, claim: Claim) -> None:

@@ -27,7 +27,7 @@ from sriov_agent.core.model import (
     SwitchPort,
     VfSettings,
 )
-from sriov_agent.core.plan import plan, untried
+from sriov_agent.core.plan import pending, plan, untried
 from sriov_agent.core.report import Report, report
 from sriov_agent.host.inventory import held_by
 from sriov_agent.host.sysfs import Function
@@ -86,7 +86,9 @@ class Simulator:
         for _ in range(MAX_ROUNDS):
             seen = self.observe()
             desired = intent(bindings, seen)
-            actions = untried(plan(desired, seen, scope), tried)
+            planned = plan(desired, seen, scope)
+            tried = pending(planned, tried)
+            actions = untried(planned, tried)
             if not actions:
                 break
             for action in actions:
@@ -116,9 +118,7 @@ class Simulator:
     def _do(self, action: Action) -> None:
         match action:
             case RecordClaim(claim):
-                kept = {
-                    port: other for port, other in self.claims.items() if other.vf != claim.vf
-                }
+                kept = {port: other for port, other in self.claims.items() if other.vf != claim.vf}
                 self.claims = kept | {claim.port_id: claim}
             case DropClaim(claim):
                 if self.claims.get(claim.port_id) == claim:

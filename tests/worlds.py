@@ -13,6 +13,7 @@ from sriov_agent.core.model import (
     Claim,
     Interface,
     LinkState,
+    PortBinding,
     SwitchPort,
     VfSettings,
 )
@@ -38,16 +39,38 @@ ALL_VFS = [vf_address(pf, index) for pf in (PF_A, PF_B, PF_C) for index in range
 IGB = frozenset({"link_state", "min_tx_rate"})
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class World:
     """A host as found, and what its source says of the ports."""
 
     simulator: Simulator
     bindings: Bindings
 
+    def _repr_pretty_(self, printer: object, cycle: bool) -> None:
+        """For hypothesis, when it shows the world in which a law does not hold."""
+        printer.text(
+            "\n".join(
+                [
+                    "",
+                    *map(str, self.bindings.ports.values()),
+                    *(f"invalid {port}" for port in self.bindings.invalid),
+                    *(f"VF {address} {vf}" for address, vf in self.simulator.vfs.items()),
+                    *map(str, self.simulator.claims.values()),
+                    *(f"XML of {port}: {xml}" for port, xml in self.simulator.interfaces.items()),
+                    *(
+                        f"PF {pf} at {at.switch_port or at}"
+                        for pf, at in self.simulator.cabling.items()
+                    ),
+                    *(f"open at {at}: {sorted(ids)}" for at, ids in self.simulator.fabric.items()),
+                    f"lacking {self.simulator.lacking}, hidden {self.simulator.hidden}",
+                    f"dark {self.simulator.dark}",
+                ]
+            )
+        )
 
-def vf_settings() -> st.SearchStrategy[VfSettings]:
-    macs = st.sampled_from([ZERO_MAC, *map(port_mac, NUMBERS), *FOREIGN_MACS])
+
+def vf_settings(shared: bool) -> st.SearchStrategy[VfSettings]:
+    macs = st.sampled_from([ZERO_MAC, *FOREIGN_MACS, *map(port_mac, NUMBERS if shared else ())])
     dirty = st.builds(
         VfSettings,
         mac=macs,
@@ -66,11 +89,11 @@ def vf_settings() -> st.SearchStrategy[VfSettings]:
 
 
 @st.composite
-def port_bindings(draw: st.DrawFn, number: int) -> object:
+def port_bindings(draw: st.DrawFn, number: int, shared: bool) -> PortBinding:
     vlan = draw(st.sampled_from(VLANS))
     return binding(
         number,
-        mac=port_mac(draw(st.sampled_from([number] * 5 + [1]))),
+        mac=port_mac(draw(st.sampled_from([number] * 5 + [1] * shared))),
         vlan=vlan,
         qos=draw(st.sampled_from((0, 0, 5))) if vlan else 0,
         physical_network=draw(st.sampled_from(["physnet2"] * 4 + ["physnet3", "elsewhere"])),
@@ -83,24 +106,23 @@ def port_bindings(draw: st.DrawFn, number: int) -> object:
 
 
 @st.composite
-def sources(draw: st.DrawFn, invalid: bool = True) -> Bindings:
+def sources(draw: st.DrawFn, shared: bool) -> Bindings:
     known = draw(st.sets(st.sampled_from(NUMBERS), max_size=5))
-    refused = draw(st.sets(st.sampled_from(NUMBERS), max_size=2)) if invalid else set()
+    refused = draw(st.sets(st.sampled_from(NUMBERS), max_size=2))
     return Bindings(
-        ports={port_id(n): draw(port_bindings(n)) for n in sorted(known - refused)},
+        ports={port_id(n): draw(port_bindings(n, shared)) for n in sorted(known - refused)},
         invalid=dict.fromkeys(map(port_id, sorted(refused)), "vlan 4095: out of range 0..4094"),
     )
 
 
 @st.composite
-def simulators(draw: st.DrawFn, seen: bool = False) -> Simulator:
-    """:param seen: everything can be seen, and LLDP names a switch port for every PF"""
+def simulators(draw: st.DrawFn, seen: bool, shared: bool) -> Simulator:
     pfs = draw(st.lists(st.sampled_from((PF_A, PF_B, PF_C)), min_size=1, unique=True))
     vfs = {
         vf_address(pf, index): SimulatedVf(
             pf=pf,
             index=index,
-            settings=draw(vf_settings()),
+            settings=draw(vf_settings(shared)),
             used=draw(st.sampled_from(["", "", "", "netdev v0 is up"])),
             net=draw(st.booleans()),
         )
@@ -170,5 +192,10 @@ def _interfaces(draw: st.DrawFn) -> dict[str, Interface | None]:
 
 
 @st.composite
-def worlds(draw: st.DrawFn, seen: bool = False, invalid: bool = True) -> World:
-    return World(draw(simulators(seen=seen)), draw(sources(invalid=invalid)))
+def worlds(draw: st.DrawFn, seen: bool = False, shared: bool = True) -> World:
+    """A host as it may be found.
+
+    :param seen: everything can be seen, and LLDP names a switch port for every PF
+    :param shared: ports may have the same MAC address, and VFs that of a port
+    """
+    return World(draw(simulators(seen, shared)), draw(sources(shared)))

@@ -6,7 +6,6 @@ import signal
 import sys
 from importlib.metadata import version
 
-import oslo_messaging
 from oslo_config import cfg
 from oslo_log import log
 
@@ -28,7 +27,6 @@ def main(argv: list[str] | None = None) -> int:
     """
     conf = options.register(cfg.ConfigOpts())
     log.register_options(conf)
-    oslo_messaging.set_transport_defaults("neutron")
     try:
         conf(argv, project="sriov-agent", version=version("sriov-agent"))
         log.setup(conf, "sriov-agent")

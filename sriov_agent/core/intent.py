@@ -45,7 +45,7 @@ def intent(bindings: Bindings, observed: Observed) -> Desired:
             continue
         choice.take(vf, binding)
         claims[binding.port_id] = Claim(
-            port_id=binding.port_id, vf=vf.address, pf=vf.pf, index=vf.index
+            port_id=binding.port_id, vf=vf.address, pf=vf.pf, index=vf.index, mac=binding.mac
         )
 
     ports = {port: bindings.ports[port] for port in claims}
@@ -115,7 +115,7 @@ class _Choice:
                 )
 
     def _check_mac_on_vfs(self, binding: PortBinding, own: Vf) -> None:
-        for vf in self.vfs.values():
+        for _, vf in sorted(self.vfs.items()):
             mine = vf.address == own.address or self.holder.get(vf.address) == binding.port_id
             if vf.settings.mac == binding.mac and not mine:
                 raise InvalidField("mac_address", binding.mac, f"already on VF {vf.address}")

@@ -225,12 +225,24 @@ class Cabling:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Claim:
-    """Which port holds which VF; recorded before anything is programmed."""
+    """Which port holds which VF; recorded before anything is programmed.
+
+    ``mac`` is the MAC set for the port; "" where it is not known.
+    """
 
     port_id: str
     vf: str
     pf: str
     index: int
+    mac: str = ""
+
+    def release(self, seen: VfSettings) -> VfSettings:
+        """What the VF is set to when the port goes.
+
+        A MAC that is not the port's is not ours: without an administrative one, the driver of
+        the VF announces an address of its own.
+        """
+        return RELEASED if self.mac in ("", seen.mac) else RELEASED.without(["mac"])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,7 +10,7 @@ stopped.
 """
 
 import dataclasses
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 
 from sriov_agent.core.actions import (
     Action,
@@ -23,7 +23,6 @@ from sriov_agent.core.actions import (
 )
 from sriov_agent.core.model import (
     ALL,
-    RELEASED,
     Claim,
     Desired,
     Observed,
@@ -48,15 +47,20 @@ def plan(desired: Desired, observed: Observed, scope: Scope = ALL) -> tuple[Acti
     )
 
 
+def pending(actions: Collection[Action], tried: Mapping[Action, str]) -> dict[Action, str]:
+    """``tried`` less what succeeded and is not planned again: it was seen, and may come again."""
+    return {action: why for action, why in tried.items() if why or action in actions}
+
+
 def untried(actions: Collection[Action], tried: Collection[Action]) -> tuple[Action, ...]:
     """``actions`` less those in ``tried``; a VF setting tried alone is taken out of a batch."""
     settings = {
-        (action.pf, index, name)
+        (action.pf, index, name, value)
         for action in tried
         if isinstance(action, SetVfs) and len(action.changes) == 1
         for index, change in action.changes
         if len(change.items()) == 1
-        for name in change.items()
+        for name, value in change.items().items()
     }
     left: list[Action] = []
     for action in actions:
@@ -66,7 +70,9 @@ def untried(actions: Collection[Action], tried: Collection[Action]) -> tuple[Act
                 for index, change in action.changes
                 if (
                     kept := change.without(
-                        name for name in change.items() if (action.pf, index, name) in settings
+                        name
+                        for name, value in change.items().items()
+                        if (action.pf, index, name, value) in settings
                     )
                 ).items()
             )
@@ -87,7 +93,7 @@ def wanted_of(vf: Vf, pf: Pf, claim: Claim | None, desired: Desired) -> VfSettin
     elif vf.address in desired.vfs:
         return VfSettings()
     else:
-        settings = RELEASED
+        settings = claim.release(vf.settings)
     return settings.without(pf.unsupported)
 
 
@@ -105,7 +111,7 @@ def _orphans(desired: Desired, observed: Observed) -> list[Claim]:
     claimed = {claim.vf for claims in (desired, observed) for claim in claims.claims.values()}
     vfs = observed.vfs()
     return [
-        Claim(port_id=port, vf=vf.address, pf=vf.pf, index=vf.index)
+        Claim(port_id=port, vf=vf.address, pf=vf.pf, index=vf.index, mac=interface.mac)
         for port, interface in sorted(observed.interfaces.items())
         if interface
         and port not in observed.claims
@@ -130,16 +136,20 @@ def _fabric(desired: Desired, observed: Observed, scope: Scope) -> Iterator[Acti
         if scope.ports is not None and switch_port.pf not in touched:
             continue
         wanted = desired.fabric.get(switch_port, frozenset())
-        vlans = wanted | (seen & _in_use(switch_port.pf, seen, observed))
+        vlans = wanted | (seen & _in_use(switch_port.pf, seen, desired, observed))
         if vlans != seen:
             yield SetFabric(switch_port, vlans)
 
 
-def _in_use(pf: str, seen: frozenset[int], observed: Observed) -> frozenset[int]:
-    """The VLANs that VFs of ours on this PF are in; all that are open if it cannot be told."""
+def _in_use(pf: str, seen: frozenset[int], desired: Desired, observed: Observed) -> frozenset[int]:
+    """The VLANs that VFs of ours on this PF are in; all that are open if it cannot be told.
+
+    Ours are also those whose claims this round records: they were ours before the record was lost.
+    """
     if pf not in observed.pfs:
         return seen
-    ours = {claim.vf for claim in observed.claims.values()}
+    claims = (*observed.claims.values(), *desired.claims.values(), *_orphans(desired, observed))
+    ours = {claim.vf for claim in claims}
     return frozenset(
         vf.settings.vlan
         for vf in observed.pfs[pf].vfs
@@ -190,6 +200,10 @@ def _drops(desired: Desired, observed: Observed, scope: Scope) -> Iterator[Actio
         if pf is None or port in observed.interfaces:
             continue
         vf = next((vf for vf in pf.vfs if vf.address == claim.vf), None)
-        released = RELEASED.without(pf.unsupported)
-        if vf is None or not released.differing(vf.settings).items():
+        if vf is None or not left_of(claim, vf, pf).items():
             yield DropClaim(claim)
+
+
+def left_of(claim: Claim, vf: Vf, pf: Pf) -> VfSettings:
+    """What of the port's settings is still on its VF."""
+    return claim.release(vf.settings).without(pf.unsupported).differing(vf.settings)

@@ -16,7 +16,8 @@ from sriov_agent.core.actions import (
     SetVfs,
     WriteInterface,
 )
-from sriov_agent.core.model import RELEASED, Claim, Desired, Observed, SwitchPort, VfSettings
+from sriov_agent.core.model import Claim, Desired, Observed, SwitchPort, VfSettings
+from sriov_agent.core.plan import left_of
 from sriov_agent.exceptions import printable
 
 
@@ -134,7 +135,7 @@ def _releasing(claim: Claim, observed: Observed, failed: Mapping[Action, str]) -
     if pf is None:
         unmet.append(f"PF {claim.pf} not seen{_error(observed, 'pf', claim.pf)}")
     elif vf:
-        left = RELEASED.without(pf.unsupported).differing(vf.settings)
+        left = left_of(claim, vf, pf)
         unmet += _settings(claim, left, vf.settings, failed)
     if claim.port_id in observed.interfaces:
         unmet.append(f"interface XML not removed{_because(failed, claim)}")

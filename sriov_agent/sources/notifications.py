@@ -8,10 +8,15 @@ Source: Neutron's ``NotifierHook``; ``<resource>.<create|update|delete>.end`` on
 import logging
 import threading
 import time
+import warnings
 from collections.abc import Callable
 
-import oslo_messaging
 from oslo_config import cfg
+
+with warnings.catch_warnings():
+    # Its dependencies import eventlet where it is installed; nothing here uses it.
+    warnings.filterwarnings("ignore", message=r"\s*Eventlet is deprecated")
+    import oslo_messaging
 
 from sriov_agent.core.model import Bindings
 from sriov_agent.counters import Counters
@@ -35,6 +40,7 @@ class Notifications:
         self.ports = ports
         options = conf.notifications
         self._events = Events(conf.host, ports, counters)
+        oslo_messaging.set_transport_defaults(options.exchange)
         transport = oslo_messaging.get_notification_transport(conf)
         target = oslo_messaging.Target(exchange=options.exchange, topic=options.topic)
         self._listener = oslo_messaging.get_notification_listener(

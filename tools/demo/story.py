@@ -17,12 +17,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import oslo_messaging
 from lxml import etree
 from oslo_config import cfg
 
 from sriov_agent import conf as options
-from sriov_agent.service import Agent, interfaces_path, store_path
+from sriov_agent.service import Agent
+from sriov_agent.sources.notifications import oslo_messaging
 from sriov_agent.store import Store
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -168,7 +168,6 @@ def running(conf: cfg.ConfigOpts) -> Iterator[Agent]:
 
 def configuration(pfs: list[str]) -> cfg.ConfigOpts:
     """As an operator's file would say it, on embedded parts."""
-    oslo_messaging.set_transport_defaults("neutron")
     conf = options.register(cfg.ConfigOpts())
     STATE.mkdir(exist_ok=True)
     hook = ROOT / "tools/lab/guest/leaf-fabric"
@@ -199,7 +198,7 @@ def tell(output: Path) -> bool:
     first = lab["pfs"][0]
     tenant = tenant_address(lab, first["leaf"])
     conf = configuration(list(pfs))
-    store = Store(store_path(conf))
+    store = Store(options.store_path(conf))
 
     story.tell(f"A VF joins a guest before anybody configured it; {tenant} is in VLAN {VLAN}.")
     run("vf-guest", "attach", first["vfs"][0], GUEST, GUEST_ADDRESS)
@@ -241,7 +240,7 @@ def tell(output: Path) -> bool:
             return f"ip link: MAC {vf['mac']}, VLAN {vf['vlan']}" if done else None
 
         story.check("vf-programmed", programmed, SEEN_WITHIN_SECONDS)
-        xml = interfaces_path(conf) / f"{PORT}.xml"
+        xml = options.interfaces_path(conf) / f"{PORT}.xml"
 
         def valid() -> str | None:
             if not xml.exists() or not xml_is_valid(xml):

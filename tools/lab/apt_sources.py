@@ -108,4 +108,4 @@ def backports(known: list[Source], codename: str) -> str | None:
         "Suites": f"{codename}-backports",
         "Components": "main",
     }
-    return "".join(f"{field}: {value}\n" for field, value in source.items())
+    return "".join(f"{field}: {value}\n" for field, value in source.items()).replace(": \n", ":\n")

@@ -11,7 +11,6 @@ from oslo_config import cfg
 
 from sriov_agent import conf as options
 from sriov_agent.exceptions import ConfigError
-from sriov_agent.service import ports_path, store_path
 from sriov_agent.sources.ports import Ports
 from sriov_agent.store import Store
 
@@ -54,11 +53,11 @@ class Sriovctl(App):
 
     def ports(self) -> Ports:
         """The table of ports."""
-        return Ports(ports_path(self.conf))
+        return Ports(options.ports_path(self.conf))
 
     def store(self) -> Store:
         """The agent's own record."""
-        return Store(store_path(self.conf))
+        return Store(options.store_path(self.conf))
 
 
 def main(argv: list[str] | None = None) -> int:

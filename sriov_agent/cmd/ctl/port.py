@@ -12,12 +12,12 @@ from cliff.command import Command
 from cliff.lister import Lister
 from cliff.show import ShowOne
 
+from sriov_agent import conf as options
 from sriov_agent.cmd.ctl.base import clean, sriovctl
 from sriov_agent.core import fields
 from sriov_agent.core.model import VNIC_TYPES, LinkState, PortBinding
 from sriov_agent.exceptions import ConfigError, InvalidField, Unavailable
 from sriov_agent.libvirt.files import InterfaceFiles
-from sriov_agent.service import interfaces_path
 from sriov_agent.sources.ports import Port
 
 if TYPE_CHECKING:
@@ -185,7 +185,7 @@ class PortXml(Command):
 
     def take_action(self, parsed_args: argparse.Namespace) -> None:
         port = _find(sriovctl(self), parsed_args.port)
-        path = InterfaceFiles(interfaces_path(sriovctl(self).conf)).path(port.port_id)
+        path = InterfaceFiles(options.interfaces_path(sriovctl(self).conf)).path(port.port_id)
         try:
             sriovctl(self).stdout.write(path.read_text("utf-8"))
         except OSError as error:

@@ -1,0 +1,110 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The agent in the lab guest, on the local source, and what else can be seen of its work."""
+
+import contextlib
+import io
+import json
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+from oslo_config import cfg
+
+from sriov_agent import conf as options
+from sriov_agent.cmd.ctl import app
+from sriov_agent.service import Agent
+
+ROOT = Path(__file__).parents[2]
+TOPOLOGY = Path("/run/sriov-lab/topology.json")
+DAEMON = Path(sys.executable).parent / "sriov-agent"
+WAIT_SECONDS = "90"
+
+
+def run(*command):
+    done = subprocess.run(command, capture_output=True, text=True, timeout=180, check=False)
+    assert done.returncode == 0, f"{command}: {done.stderr}"
+    return done.stdout
+
+
+class Host:
+    """One host's configuration, whose hook really opens VLANs on the leaves, and its sriovctl."""
+
+    def __init__(self, directory, pfs):
+        self.directory = directory
+        self.config = directory / "sriov-agent.conf"
+        self.config.write_text(
+            f"[DEFAULT]\nhost = compute1\nstate_path = {directory}\n"
+            "[agent]\nretry_max = 2\n"
+            f"[sriov_nic]\nphysical_device_mappings = {','.join(f'physnet2:{p}' for p in pfs)}\n"
+            "[fabric]\nhook = exec\n"
+            f"[hook_exec]\ncommand = {ROOT / 'tools/lab/guest/leaf-fabric'}\n"
+        )
+
+    @contextlib.contextmanager
+    def agent(self):
+        """The agent in a thread of this process."""
+        conf = options.register(cfg.ConfigOpts())
+        conf([f"--config-file={self.config}"])
+        agent = Agent(conf)
+        thread = threading.Thread(target=agent.run)
+        thread.start()
+        try:
+            yield agent
+        finally:
+            agent.stop()
+            thread.join()
+
+    @contextlib.contextmanager
+    def daemon(self):
+        """The agent as a process; killed at the end, unless it has ended by itself."""
+        with (self.directory / "agent.log").open("a") as log:
+            process = subprocess.Popen(
+                [DAEMON, "--config-file", self.config], stdout=log, stderr=log
+            )
+        try:
+            yield process
+        finally:
+            process.kill()
+            process.wait()
+
+    def ctl(self, *arguments):
+        """(exit status, standard output, standard error)"""
+        out, err = io.StringIO(), io.StringIO()
+        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+            status = app.main(["--config-file", str(self.config), *arguments])
+        return status, out.getvalue(), err.getvalue()
+
+    def do(self, *arguments):
+        status, out, err = self.ctl(*arguments)
+        assert status == 0, err
+        return out
+
+    def create(self, name, *arguments):
+        command = ["port", "create", "-f", "json", "--physical-network", "physnet2"]
+        return json.loads(self.do(*command, "--wait", WAIT_SECONDS, *arguments, name))
+
+    def delete(self, *names):
+        self.do("port", "delete", "--wait", WAIT_SECONDS, *names)
+
+    def show(self, name):
+        return json.loads(self.do("port", "show", "-f", "json", name))
+
+
+def vf(pf, index):
+    """One VF as iproute2 reads it."""
+    (link,) = json.loads(run("ip", "-j", "link", "show", "dev", pf["netdev"]))
+    return next(vf for vf in link["vfinfo_list"] if vf["vf"] == index)
+
+
+def vlan(pf, index):
+    """VLAN and its priority, as (VLAN, QoS)."""
+    (entry,) = vf(pf, index).get("vlan_list") or [{}]
+    return entry.get("vlan", 0), entry.get("qos", 0)
+
+
+def open_vlans(pf):
+    """The VLANs on the leaf's port that the PF is cabled to."""
+    listed = run("ip", "netns", "exec", pf["leaf"], "bridge", "-j", "vlan", "show")
+    entries = next(e["vlans"] for e in json.loads(listed) if e["ifname"] == pf["port"])
+    return {entry["vlan"] for entry in entries}

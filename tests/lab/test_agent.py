@@ -1,0 +1,131 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The agent and sriovctl on real VFs, leaves and lldpd; every fact read from another witness."""
+
+import json
+import signal
+
+import pytest
+
+from tests.lab.agent import TOPOLOGY, Host, open_vlans, run, vf, vlan
+
+FLOOR_VLAN = 1
+
+
+@pytest.fixture(scope="module")
+def pfs():
+    return json.loads(TOPOLOGY.read_text())["pfs"]
+
+
+@pytest.fixture(scope="module")
+def module_host(tmp_path_factory, pfs):
+    host = Host(tmp_path_factory.mktemp("host"), [pf["pci"] for pf in pfs])
+    with host.agent():
+        yield host
+
+
+@pytest.fixture
+def host(module_host, pfs):
+    yield module_host
+    assert_unused(module_host, pfs)
+
+
+def assert_unused(host, pfs):
+    ports = [port["id"] for port in json.loads(host.do("port", "list", "-f", "json"))]
+    if ports:
+        host.delete(*ports)
+    for pf in pfs:
+        assert open_vlans(pf) == {FLOOR_VLAN}
+        for index in range(7):
+            seen = vf(pf, index)
+            assert (vlan(pf, index), seen["spoofchk"], seen["trust"]) == ((0, 0), True, False)
+            assert seen["rate"] == {"max_tx": 0, "min_tx": 0}
+            assert not seen["address"].startswith("02:aa")
+
+
+def test_ports_on_both_pfs_come_and_go(host, pfs):
+    rich = ["--mac", "02:aa:00:00:00:01", "--qos", "3", "--max-tx-rate", "500"]
+    first = host.create("first", "--vlan", "15", *rich)
+    second = host.create(
+        "second", "--vlan", "16", "--trust", "--no-spoofchk", "--mac", "02:aa:00:00:00:02"
+    )
+    by_pci = {pf["pci"]: pf for pf in pfs}
+    assert {first["pf"], second["pf"]} == by_pci.keys()
+    for port in (first, second):
+        pf = by_pci[port["pf"]]
+        assert (port["state"], port["switch"], port["switch_port"]) == ("met", pf["leaf"], "swp1")
+        assert vf(pf, int(port["vf_index"]))["address"] == port["mac"]
+        assert open_vlans(pf) == {FLOOR_VLAN, int(port["vlan"])}
+        assert f'id="{port["vlan"]}"' in host.do("port", "xml", port["name"])
+    pf, index = by_pci[first["pf"]], int(first["vf_index"])
+    assert vlan(pf, index) == (15, 3)
+    assert vf(pf, index)["rate"]["max_tx"] == 500
+    pf, index = by_pci[second["pf"]], int(second["vf_index"])
+    assert (vf(pf, index)["trust"], vf(pf, index)["spoofchk"]) == (True, False)
+    listed = json.loads(host.do("vf", "list", "-f", "json"))
+    assert {v["vf"] for v in listed if v["port"]} == {first["vf"], second["vf"]}
+
+    host.delete("second")
+    seen = vf(pf, index)
+    assert seen["address"] != second["mac"]
+    assert (vlan(pf, index), seen["trust"], seen["spoofchk"]) == ((0, 0), False, True)
+    assert open_vlans(pf) == {FLOOR_VLAN}
+    assert host.ctl("port", "xml", "second")[0] == 1
+    assert host.show("first")["state"] == "met"
+
+
+def test_the_last_user_of_a_vlan_closes_it(host, pfs):
+    pf = pfs[0]
+    host.create("one", "--vlan", "15", "--pci-slot", pf["vfs"][1])
+    host.create("two", "--vlan", "15", "--pci-slot", pf["vfs"][2])
+    host.delete("one")
+    assert 15 in open_vlans(pf)
+    host.delete("two")
+    assert 15 not in open_vlans(pf)
+
+
+def test_what_the_nic_lacks_is_reported_and_stops_nothing(host, pfs):
+    port = host.create("limited", "--vlan", "15", "--link-state", "disable")
+    assert (port["state"], port["unsupported"]) == ("met", "link_state")
+    port = host.create("guaranteed", "--vlan", "15", "--min-tx-rate", "100")
+    assert (port["state"], port["unsupported"]) == ("met", "min_tx_rate")
+
+
+def test_what_others_set_is_left_alone(host, pfs):
+    pf, theirs = pfs[0], "02:bb:00:00:00:99"
+    leaf_vlan = ["ip", "netns", "exec", pf["leaf"], "bridge", "vlan"]
+    run("ip", "link", "set", pf["netdev"], "vf", "0", "mac", theirs, "vlan", "77")
+    run(*leaf_vlan, "add", "dev", "swp1", "vid", "88")
+    try:
+        port = host.create("mine", "--vlan", "15")
+        thief = ["port", "create", "--physical-network", "physnet2", "--wait", "3", "thief"]
+        status, _, said = host.ctl(*thief, "--mac", theirs)
+        assert status == 1
+        assert f"mac_address '{theirs}': already on VF {pf['vfs'][0]}" in said
+        host.delete("mine", "thief")
+        assert port["vf"] != pf["vfs"][0]
+        assert (vf(pf, 0)["address"], vlan(pf, 0)) == (theirs, (77, 0))
+        assert open_vlans(pf) == {FLOOR_VLAN, 88}
+    finally:
+        run("ip", "link", "set", pf["netdev"], "vf", "0", "mac", "00:00:00:00:00:00", "vlan", "0")
+        run(*leaf_vlan, "del", "dev", "swp1", "vid", "88")
+
+
+def test_a_killed_daemon_goes_on_where_it_stopped(tmp_path, pfs):
+    host = Host(tmp_path, [pf["pci"] for pf in pfs])
+    with host.daemon() as daemon:
+        port = host.create("kept", "--vlan", "15", "--mac", "02:aa:00:00:00:03")
+        daemon.send_signal(signal.SIGKILL)
+        daemon.wait()
+        pf = next(pf for pf in pfs if pf["pci"] == port["pf"])
+        run("ip", "link", "set", pf["netdev"], "vf", port["vf_index"], "trust", "on")
+        for lost in tmp_path.glob("agent.db*"):
+            lost.unlink()
+    with host.daemon() as daemon:
+        other = host.create("other", "--vlan", "16", "--mac", "02:aa:00:00:00:04")
+        seen = host.show("kept")
+        assert (seen["vf"], seen["state"]) == (port["vf"], "met")
+        assert other["vf"] != port["vf"]
+        assert vf(pf, int(port["vf_index"]))["trust"] is False
+        assert_unused(host, pfs)
+        daemon.send_signal(signal.SIGTERM)
+        assert daemon.wait(60) == 0

@@ -1,0 +1,108 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The laws that hold for every single action, whatever went before it."""
+
+from collections.abc import Mapping
+
+from sriov_agent.core.actions import (
+    Action,
+    DropClaim,
+    RecordClaim,
+    RemoveInterface,
+    SetFabric,
+    SetVfs,
+    WriteInterface,
+)
+from sriov_agent.core.model import ALL, RELEASED, Scope
+from tests.simulator import Simulator
+from tests.topology import vf_address
+from tests.worlds import World
+
+
+class Watch:
+    """Looks at every action before it is carried out, and holds it to the laws.
+
+    :param fabric_first: whether the fabric does all it is asked
+    """
+
+    def __init__(self, world: World, scope: Scope = ALL, fabric_first: bool = True) -> None:
+        self.host = world.simulator
+        self.bindings = world.bindings
+        self.scope = scope
+        self.fabric_first = fabric_first
+        named = {port.pci_slot for port in world.bindings.ports.values()}
+        claimed = {claim.vf for claim in self.host.claims.values()}
+        macs = {port.mac for port in world.bindings.ports.values()}
+        macs |= {found.mac for found in self.host.interfaces.values() if found}
+        #: VFs that somebody else holds, with no trace of a port of this host on them
+        self.others = {
+            vf.address
+            for vf in self.host.observe().vfs().values()
+            if vf.held_by and vf.address not in claimed | named and vf.settings.mac not in macs
+        }
+
+    def __call__(self, action: Action) -> None:
+        match action:
+            case RecordClaim(claim):
+                assert claim.port_id in self.scope
+                assert claim.vf not in self.others
+                holder = self.holder(claim.vf)
+                assert holder in (None, claim.port_id) or not self.bound(holder), (
+                    "a VF was taken from a port that is bound here"
+                )
+            case DropClaim(claim):
+                assert claim.port_id in self.scope
+                assert claim.port_id not in self.bindings.invalid
+                assert claim.port_id not in self.host.interfaces
+                assert claim.pf not in self.host.hidden
+                if claim.vf in self.host.vfs:
+                    assert not unreleased(self.host, claim.vf), "dropped before it was released"
+            case WriteInterface(port, interface):
+                assert port in self.scope
+                assert self.holder(interface.vf) == port
+            case RemoveInterface(port):
+                assert port in self.scope
+                assert port not in self.bindings.invalid
+            case SetFabric():
+                self._fabric(action)
+            case SetVfs():
+                self._vfs(action)
+
+    def _fabric(self, action: SetFabric) -> None:
+        assert action.switch_port not in self.host.dark
+        closed = self.host.fabric[action.switch_port] - action.vlans
+        pf = action.switch_port.pf
+        in_use = {
+            self.host.vfs[claim.vf].settings.vlan
+            for claim in self.host.claims.values()
+            if claim.vf in self.host.vfs and self.host.vfs[claim.vf].pf == pf
+        }
+        assert not closed & in_use, "a VLAN was closed while a VF of ours is in it"
+        assert not closed or pf not in self.host.hidden
+
+    def _vfs(self, action: SetVfs) -> None:
+        assert action.pf not in self.host.hidden
+        assert list(action.changes) == sorted(action.changes, key=lambda change: change[0])
+        for index, change in action.changes:
+            address = vf_address(action.pf, index)
+            port = self.holder(address)
+            assert port is not None, "a VF was programmed for no port on record"
+            assert port in self.scope
+            assert address not in self.others
+            assert port not in self.bindings.invalid
+            if change.vlan and self.fabric_first:
+                cabling = self.host.cabling.get(action.pf)
+                at = cabling.switch_port if cabling else None
+                if at and at not in self.host.dark:
+                    assert change.vlan in self.host.fabric[at], "a VF went before the fabric"
+
+    def holder(self, vf: str) -> str | None:
+        return next((c.port_id for c in self.host.claims.values() if c.vf == vf), None)
+
+    def bound(self, port: str) -> bool:
+        return port in self.bindings.ports or port in self.bindings.invalid
+
+
+def unreleased(host: Simulator, address: str) -> Mapping[str, object]:
+    """What of the VF's settings is not as on an unused one, as far as its driver can set it."""
+    vf = host.vfs[address]
+    return RELEASED.without(host.learnt.get(vf.pf, ())).differing(vf.settings).items()

@@ -13,6 +13,7 @@ from sriov_agent.core.actions import (
     SetVfs,
     WriteInterface,
 )
+from sriov_agent.core.fields import ZERO_MAC
 from sriov_agent.core.intent import intent
 from sriov_agent.core.model import (
     ALL,
@@ -40,13 +41,20 @@ Refuses = Callable[[tuple[object, ...]], bool]
 
 @dataclass
 class SimulatedVf:
-    """``used``: what sysfs says of its netdev; ``net``: whether it has one."""
+    """``used``: what sysfs says of its netdev; ``net``: whether it has one; ``own_mac``: what its
+    driver announces while the VF has no administrative MAC."""
 
     pf: str
     index: int
     settings: VfSettings = RELEASED
     used: str = ""
     net: bool = True
+    own_mac: str = ZERO_MAC
+
+    def set(self, name: str, value: object) -> None:
+        if (name, value) == ("mac", ZERO_MAC):
+            value = self.own_mac
+        self.settings = replace(self.settings, **{name: value})
 
 
 @dataclass
@@ -144,7 +152,7 @@ class Simulator:
                 elif refuses(("SetVfs", pf, index, name)):
                     failed[alone] = "refused"
                 else:
-                    vf.settings = replace(vf.settings, **{name: value})
+                    vf.set(name, value)
         return failed
 
     def _pf(self, address: str) -> Pf:

@@ -88,7 +88,13 @@ def pf(address: str, *vfs: Vf, count: int = NUM_VFS, **given: object) -> Pf:
 
 
 def claim(number: int, pf: str, index: int) -> Claim:
-    return Claim(port_id=port_id(number), vf=vf_address(pf, index), pf=pf, index=index)
+    return Claim(
+        port_id=port_id(number),
+        vf=vf_address(pf, index),
+        pf=pf,
+        index=index,
+        mac=port_mac(number),
+    )
 
 
 def interface(port: PortBinding, pf: str, index: int) -> Interface:

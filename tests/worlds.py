@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Random hosts with random ports, for hypothesis: everything that could be found at a start."""
 
+import itertools
 from dataclasses import dataclass, replace
 
 from hypothesis import strategies as st
@@ -24,6 +25,7 @@ from tests.topology import (
     PF_B,
     PF_C,
     binding,
+    claim,
     port_id,
     port_mac,
     switch_port,
@@ -35,7 +37,8 @@ VLANS = (0, 10, 15, 20)
 #: MAC addresses that no port has
 FOREIGN_MACS = ("02:ff:00:00:00:01", "02:ff:00:00:00:02")
 MOST_VFS = 3
-ALL_VFS = [vf_address(pf, index) for pf in (PF_A, PF_B, PF_C) for index in range(MOST_VFS)]
+PFS = (PF_A, PF_B, PF_C)
+ALL_VFS = [vf_address(pf, index) for pf in PFS for index in range(MOST_VFS)]
 IGB = frozenset({"link_state", "min_tx_rate"})
 
 
@@ -117,7 +120,7 @@ def sources(draw: st.DrawFn, shared: bool) -> Bindings:
 
 @st.composite
 def simulators(draw: st.DrawFn, seen: bool, shared: bool) -> Simulator:
-    pfs = draw(st.lists(st.sampled_from((PF_A, PF_B, PF_C)), min_size=1, unique=True))
+    pfs = draw(st.lists(st.sampled_from(PFS), min_size=1, unique=True))
     vfs = {
         vf_address(pf, index): SimulatedVf(
             pf=pf,
@@ -167,15 +170,11 @@ def _cabling(
 def _claims(draw: st.DrawFn) -> dict[str, Claim]:
     """Ports on VFs of their own: of this host, gone, or with an index that was another's."""
     numbers = draw(st.lists(st.sampled_from(NUMBERS), max_size=5, unique=True))
-    held = draw(st.permutations(ALL_VFS))
+    held = draw(st.permutations(list(itertools.product(PFS, range(MOST_VFS)))))
     found: dict[str, Claim] = {}
-    for number, vf in zip(numbers, held, strict=False):
-        pf = next(pf for pf in (PF_A, PF_B, PF_C) if vf.startswith(pf[:8]))
-        index = int(vf[-1])
+    for number, (pf, index) in zip(numbers, held, strict=False):
         moved = draw(st.sampled_from([False] * 7 + [True]))
-        found[port_id(number)] = Claim(
-            port_id=port_id(number), vf=vf, pf=pf, index=index + 1 if moved else index
-        )
+        found[port_id(number)] = replace(claim(number, pf, index), index=index + moved)
     return found
 
 

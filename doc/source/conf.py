@@ -7,7 +7,11 @@ project_copyright = author
 release = metadata.version("sriov-agent")
 version = release
 
-extensions = ["oslo_config.sphinxconfiggen", "oslo_config.sphinxext"]
+extensions = [
+    "oslo_config.sphinxconfiggen",
+    "oslo_config.sphinxext",
+    "sphinx.ext.autodoc",
+]
 config_generator_config_file = [
     ("../../etc/oslo-config-generator/sriov-agent.conf", "_static/sriov-agent"),
 ]
@@ -16,4 +20,3 @@ html_theme = "furo"
 html_title = project
 html_static_path = ["_static"]
 html_show_copyright = False
-nitpicky = True

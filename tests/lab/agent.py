@@ -21,12 +21,6 @@ DAEMON = Path(sys.executable).parent / "sriov-agent"
 WAIT_SECONDS = "90"
 
 
-def run(*command):
-    done = subprocess.run(command, capture_output=True, text=True, timeout=180, check=False)
-    assert done.returncode == 0, f"{command}: {done.stderr}"
-    return done.stdout
-
-
 class Host:
     """One host's configuration, whose hook really opens VLANs on the leaves, and its sriovctl."""
 
@@ -89,22 +83,3 @@ class Host:
 
     def show(self, name):
         return json.loads(self.do("port", "show", "-f", "json", name))
-
-
-def vf(pf, index):
-    """One VF as iproute2 reads it."""
-    (link,) = json.loads(run("ip", "-j", "link", "show", "dev", pf["netdev"]))
-    return next(vf for vf in link["vfinfo_list"] if vf["vf"] == index)
-
-
-def vlan(pf, index):
-    """VLAN and its priority, as (VLAN, QoS)."""
-    (entry,) = vf(pf, index).get("vlan_list") or [{}]
-    return entry.get("vlan", 0), entry.get("qos", 0)
-
-
-def open_vlans(pf):
-    """The VLANs on the leaf's port that the PF is cabled to."""
-    listed = run("ip", "netns", "exec", pf["leaf"], "bridge", "-j", "vlan", "show")
-    entries = next(e["vlans"] for e in json.loads(listed) if e["ifname"] == pf["port"])
-    return {entry["vlan"] for entry in entries}

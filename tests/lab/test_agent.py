@@ -6,9 +6,24 @@ import signal
 
 import pytest
 
-from tests.lab.agent import TOPOLOGY, Host, open_vlans, run, vf, vlan
+from tests.lab.agent import TOPOLOGY, Host
+from tools.demo import witness
+from tools.demo.witness import run
 
 FLOOR_VLAN = 1
+
+
+def vf(pf, index):
+    return witness.vf(pf["netdev"], index)
+
+
+def vlan(pf, index):
+    seen = vf(pf, index)
+    return seen["vlan"], seen["qos"]
+
+
+def open_vlans(pf):
+    return witness.open_vlans(pf["leaf"], pf["port"])
 
 
 @pytest.fixture(scope="module")

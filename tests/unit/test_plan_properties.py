@@ -7,14 +7,28 @@ from dataclasses import fields, replace
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
+from sriov_agent.core.fields import ZERO_MAC
 from sriov_agent.core.intent import intent
-from sriov_agent.core.model import RELEASED, Bindings, Scope
+from sriov_agent.core.model import Bindings, Scope
 from sriov_agent.core.plan import plan
 from sriov_agent.core.report import PortState
 from tests.simulator import SimulatedVf, Simulator
-from tests.topology import CABLING, LEAF_A, PF_A, binding, claim, interface, port_id, vf_address
+from tests.topology import (
+    CABLING,
+    LEAF_A,
+    LEAF_B,
+    LEAF_C,
+    PF_A,
+    PF_B,
+    PF_C,
+    binding,
+    claim,
+    interface,
+    port_id,
+    vf_address,
+)
 from tests.watch import Watch, unreleased
-from tests.worlds import NUMBERS, World, worlds
+from tests.worlds import NUMBERS, World, sources, worlds
 
 
 def steps_refused() -> st.SearchStrategy:
@@ -122,17 +136,15 @@ def test_release_leaves_every_vf_that_was_ours_exactly_as_an_unused_one(world):
     host = world.simulator
     seen = host.observe().pfs.keys()
     host.claims = {port: held for port, held in host.claims.items() if held.pf in seen}
-    ours = {claim.vf for claim in host.claims.values()} & host.vfs.keys()
+    ours = [held for held in host.claims.values() if held.vf in host.vfs]
     gone = World(host, Bindings())
     _, done = host.settle(gone.bindings, watch=Watch(gone))
 
     assert done
     assert host.claims == {}
     assert host.interfaces == {}
-    for address in ours:
-        assert unreleased(host, address) == {}
-        if not host.lacking[host.vfs[address].pf]:
-            assert host.vfs[address].settings == RELEASED
+    for held in ours:
+        assert unreleased(host, held) == {}
     assert set(host.fabric.values()) <= {frozenset()}
 
 
@@ -149,8 +161,10 @@ def test_a_failing_port_changes_no_other_ports_outcome(world, number):
             case "SetVfs", pf, index, _:
                 held = world.simulator.claims.get(failing)
                 return held is not None and held.vf == vf_address(pf, index)
-            case _, port:
+            case "WriteInterface", port:
                 return port == failing
+            case _:
+                return False
 
     report, _ = world.simulator.settle(world.bindings, refuses=refuses)
 
@@ -214,3 +228,36 @@ def test_a_vf_handed_to_a_new_port_is_never_reset_by_the_old_ports_deletion(
     assert handed_over
     assert host.interfaces == {new.port_id: interface(new, PF_A, 0)}
     assert host.fabric == {LEAF_A: frozenset({vlan} - {0})}
+
+
+@st.composite
+def histories(draw: st.DrawFn) -> list[Bindings]:
+    """What the source says, one time after the other."""
+    return [draw(sources(shared=True)) for _ in range(draw(st.integers(1, 3)))]
+
+
+@given(histories(), steps_refused(), st.booleans())
+def test_when_all_ports_are_gone_the_host_is_as_before_the_first(history, refuses, own_macs):
+    vfs = {
+        vf_address(pf, index): SimulatedVf(pf, index)
+        for pf, index in [(PF_A, 0), (PF_A, 1), (PF_B, 0), (PF_C, 0)]
+    }
+    for number, vf in enumerate(vfs.values()):
+        vf.own_mac = f"02:fe:00:00:00:{number:02x}" if own_macs else vf.own_mac
+        vf.set("mac", ZERO_MAC)
+    host = Simulator(
+        vfs=copy.deepcopy(vfs),
+        cabling=CABLING,
+        fabric={at: frozenset() for at in (LEAF_A, LEAF_B, LEAF_C)},
+    )
+    for bindings in history:
+        host.settle(
+            bindings, refuses=refuses, watch=Watch(World(host, bindings), fabric_first=False)
+        )
+        host.dark = frozenset()
+    for _ in range(2):
+        host.settle(Bindings())
+
+    assert host.vfs == vfs
+    assert (host.claims, host.interfaces) == ({}, {})
+    assert set(host.fabric.values()) == {frozenset()}

@@ -19,16 +19,21 @@ from typing import Any
 
 from lxml import etree
 from oslo_config import cfg
+from witness import open_vlans, pings, run, vf
 
 from sriov_agent import conf as options
+from sriov_agent.core.model import Claim
 from sriov_agent.service import Agent
 from sriov_agent.sources.notifications import oslo_messaging
 from sriov_agent.store import Store
+
+Facts = dict[str, Any]
 
 ROOT = Path(__file__).resolve().parents[2]
 TOPOLOGY = Path("/run/sriov-lab/topology.json")
 SCHEMA = Path("/usr/share/libvirt/schemas/domain.rng")
 STATE = Path("/run/sriov-demo")
+HOST = "compute1"
 PORT = "5a0dc439-7702-4f15-8d3c-02ea57c43977"
 NETWORK = "0f0e1500-0000-4000-8000-000000000015"
 MAC = "02:5a:0d:c4:39:77"
@@ -71,38 +76,7 @@ class Story:
         return ok
 
 
-def run(*command: str, within: float = 30.0) -> str:
-    """Standard output of a command that must succeed."""
-    done = subprocess.run(  # noqa: S603
-        command, capture_output=True, text=True, timeout=within, check=False
-    )
-    if done.returncode:
-        raise RuntimeError(f"{' '.join(command)}: {done.stderr.strip() or done.stdout.strip()}")
-    return done.stdout
-
-
-def pings(address: str) -> bool:
-    """Whether the guest reaches the tenant host, by three tries."""
-    command = ["ip", "netns", "exec", GUEST, "ping", "-c", "3", "-i", "0.3", "-W", "1", address]
-    return subprocess.run(command, capture_output=True, check=False).returncode == 0  # noqa: S603
-
-
-def vf_in_kernel(pf_netdev: str, index: int) -> dict[str, object]:
-    """One VF as iproute2 reads it."""
-    (link,) = json.loads(run("ip", "-j", "link", "show", "dev", pf_netdev))
-    vf = next(vf for vf in link["vfinfo_list"] if vf["vf"] == index)
-    vlans = vf.get("vlan_list") or [{}]
-    return {"mac": vf["address"], "vlan": vlans[0].get("vlan", 0), **vf}
-
-
-def open_vlans(leaf: str, port: str) -> set[int]:
-    """VLANs open on a leaf's port, as its bridge says."""
-    listed = json.loads(run("ip", "netns", "exec", leaf, "bridge", "-j", "vlan", "show"))
-    entries = next(entry["vlans"] for entry in listed if entry["ifname"] == port)
-    return {vlan["vlan"] for vlan in entries}
-
-
-def tenant_address(lab: dict[str, list[dict[str, Any]]], leaf: str) -> str:
+def tenant_address(lab: dict[str, list[Facts]], leaf: str) -> str:
     """The address of the tenant host in the VLAN behind a leaf."""
     (found,) = (entry for entry in lab["leaves"] if entry["name"] == leaf)
     (netdev,) = (entry for entry in found["tenant"]["interfaces"] if entry["vlan"] == VLAN)
@@ -116,11 +90,11 @@ def xml_is_valid(path: Path) -> bool:
         "<domain type='qemu'><name>demo</name><memory>1024</memory>"
         "<os><type>hvm</type></os><devices/></domain>"
     )
-    domain.find("devices").append(etree.parse(path).getroot())
+    domain[-1].append(etree.parse(path).getroot())
     return bool(etree.RelaxNG(etree.parse(SCHEMA)).validate(domain))
 
 
-def port_payload(host: str) -> dict[str, object]:
+def port_payload() -> dict[str, object]:
     """A port as Neutron's administrator sees it after ``port create --vnic-type direct``."""
     return {
         "id": PORT,
@@ -133,7 +107,7 @@ def port_payload(host: str) -> dict[str, object]:
         "device_owner": "compute:demo",
         "binding:vnic_type": "direct",
         "binding:profile": {},
-        "binding:host_id": host,
+        "binding:host_id": HOST,
         "binding:vif_type": "hw_veb",
         "binding:vif_details": {"port_filter": False, "connectivity": "l2", "vlan": str(VLAN)},
         "port_security_enabled": True,
@@ -174,7 +148,7 @@ def configuration(pfs: list[str]) -> cfg.ConfigOpts:
     file = STATE / "sriov-agent.conf"
     file.write_text(
         "[DEFAULT]\n"
-        "host = compute1\n"
+        f"host = {HOST}\n"
         f"state_path = {STATE}\n"
         "transport_url = fake://\n"
         "[agent]\n"
@@ -190,6 +164,113 @@ def configuration(pfs: list[str]) -> cfg.ConfigOpts:
     return conf
 
 
+def before(story: Story, tenant: str, vf: str) -> None:
+    """A VF that nobody configured is in no VLAN."""
+    story.tell(f"A VF joins a guest before anybody configured it; {tenant} is in VLAN {VLAN}.")
+    run("vf-guest", "attach", vf, GUEST, GUEST_ADDRESS)
+    story.check(
+        "ping-fails-before", lambda: None if pings(GUEST, tenant) else f"no answer from {tenant}"
+    )
+    run("vf-guest", "detach", GUEST)
+
+
+def created(story: Story, agent: Agent, store: Store) -> Claim | None:
+    """The port is announced and gets a VF."""
+    story.check(
+        "event-consumed",
+        lambda: "port.create.end" if agent.counters.snapshot()["events.received"] == 2 else None,
+        SEEN_WITHIN_SECONDS,
+    )
+    story.tell("The agent gives it a VF, programs it, and has the leaf switch opened.")
+
+    def allocated() -> str | None:
+        claim = store.claims().get(PORT)
+        return f"VF {claim.vf}, index {claim.index} of PF {claim.pf}" if claim else None
+
+    story.check("vf-allocated", allocated, SEEN_WITHIN_SECONDS)
+    return store.claims().get(PORT)
+
+
+def programmed(story: Story, store: Store, claim: Claim, pf: Facts, xml: Path) -> None:
+    """VF, interface XML, switch port and switch are as the port needs them."""
+    leaf, port = pf["leaf"], pf["port"]
+
+    def vf_programmed() -> str | None:
+        seen = vf(pf["netdev"], claim.index)
+        done = seen["address"] == MAC and seen["vlan"] == VLAN
+        return f"ip link: MAC {MAC}, VLAN {VLAN}" if done else None
+
+    def xml_valid() -> str | None:
+        if not xml.exists() or not xml_is_valid(xml):
+            return None
+        text = xml.read_text("utf-8")
+        (story.output / xml.name).write_text(text, "utf-8")
+        parts = [f'="0x{part}"' for part in re.split("[:.]", claim.vf)]
+        named = all(part in text for part in (MAC, f'id="{VLAN}"', *parts))
+        return f"{xml.name} by libvirt's schema" if named else None
+
+    def lldp_resolved() -> str | None:
+        found = {known for known in store.switch_ports() if known.pf == claim.pf}
+        names = {(known.system_name, known.port_id.value) for known in found}
+        return f"{leaf} {port}" if names == {(leaf, port)} else None
+
+    def fabric_opened() -> str | None:
+        vlans = open_vlans(leaf, port)
+        return f"bridge vlan: {leaf} {port} has {sorted(vlans)}" if VLAN in vlans else None
+
+    story.check("vf-programmed", vf_programmed, SEEN_WITHIN_SECONDS)
+    story.check("xml-valid", xml_valid, SEEN_WITHIN_SECONDS)
+    story.check("lldp-resolved", lldp_resolved, SEEN_WITHIN_SECONDS)
+    story.check("fabric-opened", fabric_opened, SEEN_WITHIN_SECONDS)
+
+
+def connected(story: Story, tenant: str, claim: Claim, pf: Facts) -> None:
+    """The guest reaches the tenant, and the NIC puts the tag on."""
+    story.tell("The guest takes the VF; nothing is configured inside it but an address.")
+    run("vf-guest", "attach", claim.vf, GUEST, GUEST_ADDRESS)
+    leaf, port = pf["leaf"], pf["port"]
+    sniff = f"ip netns exec {leaf} tcpdump -i {port} -enl -c 1 vlan {VLAN} and ether src {MAC}"
+    capture = subprocess.Popen(
+        sniff.split(), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+    )
+
+    def tag_seen() -> str | None:
+        pings(GUEST, tenant)
+        frame, _ = capture.communicate(timeout=20)
+        found = re.search(rf"802\.1Q.*vlan {VLAN}\b", frame)
+        return f"tcpdump on {leaf} {port}: {found[0]}" if found else None
+
+    try:
+        story.check(
+            "ping-passes",
+            lambda: f"{tenant} answers" if pings(GUEST, tenant) else None,
+            SEEN_WITHIN_SECONDS,
+        )
+        story.check("tag-seen", tag_seen)
+    finally:
+        capture.kill()
+        capture.wait()
+
+
+def released(story: Story, store: Store, claim: Claim, pf: Facts, xml: Path) -> None:
+    """Nothing is left of the port."""
+
+    def as_unused() -> str | None:
+        seen = vf(pf["netdev"], claim.index)
+        left = (
+            PORT in store.claims(),
+            xml.exists(),
+            seen["address"] == MAC,
+            seen["vlan"] or seen["qos"],
+            not seen["spoofchk"],
+            seen["trust"],
+            VLAN in open_vlans(pf["leaf"], pf["port"]),
+        )
+        return None if any(left) else "VF as unused, XML removed, leaf closed"
+
+    story.check("released", as_unused, SEEN_WITHIN_SECONDS)
+
+
 def tell(output: Path) -> bool:
     """The whole story; True if every check was seen."""
     story = Story(output)
@@ -199,124 +280,31 @@ def tell(output: Path) -> bool:
     tenant = tenant_address(lab, first["leaf"])
     conf = configuration(list(pfs))
     store = Store(options.store_path(conf))
+    xml = options.interfaces_path(conf) / f"{PORT}.xml"
 
-    story.tell(f"A VF joins a guest before anybody configured it; {tenant} is in VLAN {VLAN}.")
-    run("vf-guest", "attach", first["vfs"][0], GUEST, GUEST_ADDRESS)
-    story.check("ping-fails-before", lambda: None if pings(tenant) else f"no answer from {tenant}")
-    run("vf-guest", "detach", GUEST)
-
+    before(story, tenant, first["vfs"][0])
     with running(conf) as agent:
-        notifier = oslo_messaging.Notifier(
+        neutron = oslo_messaging.Notifier(
             oslo_messaging.get_notification_transport(conf),
             "network.controller1",
             driver="messaging",
             topics=[conf.notifications.topic],
         )
         story.tell("Neutron notifies: port.create.end, vnic_type direct, bound to this host.")
-        notifier.info({}, "network.create.end", {"network": network_payload()})
-        notifier.info({}, "port.create.end", {"port": port_payload(conf.host)})
-        story.check(
-            "event-consumed",
-            lambda: (
-                "port.create.end" if agent.counters.snapshot()["events.received"] == 2 else None
-            ),
-            SEEN_WITHIN_SECONDS,
-        )
-        story.tell("The agent gives it a VF, programs it, and has the leaf switch opened.")
-
-        def allocated() -> str | None:
-            claim = store.claims().get(PORT)
-            return f"VF {claim.vf}, index {claim.index} of PF {claim.pf}" if claim else None
-
-        if not story.check("vf-allocated", allocated, SEEN_WITHIN_SECONDS):
+        neutron.info({}, "network.create.end", {"network": network_payload()})
+        neutron.info({}, "port.create.end", {"port": port_payload()})
+        claim = created(story, agent, store)
+        if claim is None:
             return False
-        claim = store.claims()[PORT]
         pf = pfs[claim.pf]
-        leaf, switch_port = pf["leaf"], pf["port"]
-
-        def programmed() -> str | None:
-            vf = vf_in_kernel(pf["netdev"], claim.index)
-            done = vf["mac"] == MAC and vf["vlan"] == VLAN
-            return f"ip link: MAC {vf['mac']}, VLAN {vf['vlan']}" if done else None
-
-        story.check("vf-programmed", programmed, SEEN_WITHIN_SECONDS)
-        xml = options.interfaces_path(conf) / f"{PORT}.xml"
-
-        def valid() -> str | None:
-            if not xml.exists() or not xml_is_valid(xml):
-                return None
-            text = xml.read_text("utf-8")
-            (output / xml.name).write_text(text, "utf-8")
-            bus = re.split("[:.]", claim.vf)[1]
-            named = MAC in text and f'bus="0x{bus}"' in text and f'id="{VLAN}"' in text
-            return f"{xml.name} by libvirt's schema" if named else None
-
-        story.check("xml-valid", valid, SEEN_WITHIN_SECONDS)
-
-        def resolved() -> str | None:
-            found = {port for port in store.switch_ports() if port.pf == claim.pf}
-            names = {(port.system_name, port.port_id.value) for port in found}
-            return f"{leaf} {switch_port}" if names == {(leaf, switch_port)} else None
-
-        story.check("lldp-resolved", resolved, SEEN_WITHIN_SECONDS)
-
-        def opened() -> str | None:
-            vlans = sorted(open_vlans(leaf, switch_port))
-            return f"bridge vlan: {leaf} {switch_port} has {vlans}" if VLAN in vlans else None
-
-        story.check("fabric-opened", opened, SEEN_WITHIN_SECONDS)
-
-        story.tell("The guest takes the VF; nothing is configured inside it but an address.")
-        run("vf-guest", "attach", claim.vf, GUEST, GUEST_ADDRESS)
-        capture = subprocess.Popen(  # noqa: S603
-            ["ip", "netns", "exec", leaf, "tcpdump", "-i", switch_port, "-e", "-n", "-l"]
-            + ["-c", "1", "vlan", str(VLAN), "and", "ether", "src", MAC],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            text=True,
-        )
-        try:
-            story.check(
-                "ping-passes",
-                lambda: f"{tenant} answers" if pings(tenant) else None,
-                SEEN_WITHIN_SECONDS,
-            )
-
-            def tagged() -> str | None:
-                pings(tenant)
-                frame, _ = capture.communicate(timeout=20)
-                found = re.search(rf"802\.1Q.*vlan {VLAN}\b", frame)
-                return f"tcpdump on {leaf} {switch_port}: {found[0][:70]}" if found else None
-
-            story.check("tag-seen", tagged)
-        finally:
-            capture.kill()
-            capture.wait()
-
+        programmed(story, store, claim, pf, xml)
+        connected(story, tenant, claim, pf)
         story.tell("Neutron notifies: port.delete.end. Everything is taken back.")
-        notifier.info({}, "port.delete.end", {"port_id": PORT, "port": port_payload(conf.host)})
-
-        def released() -> str | None:
-            vf = vf_in_kernel(pf["netdev"], claim.index)
-            left = [
-                what
-                for what, still in (
-                    ("claim", PORT in store.claims()),
-                    ("XML", xml.exists()),
-                    ("MAC", vf["mac"] != "00:00:00:00:00:00"),
-                    ("VLAN", vf["vlan"] != 0),
-                    ("spoofchk", not vf["spoofchk"]),
-                    ("trust", bool(vf["trust"])),
-                    ("VLAN on the leaf", VLAN in open_vlans(leaf, switch_port)),
-                )
-                if still
-            ]
-            return None if left else "VF as unused, XML removed, leaf closed"
-
-        story.check("released", released, SEEN_WITHIN_SECONDS)
-        story.check(
-            "ping-fails-after", lambda: None if pings(tenant) else f"no answer from {tenant}"
-        )
+        neutron.info({}, "port.delete.end", {"port_id": PORT, "port": port_payload()})
+        released(story, store, claim, pf, xml)
+    story.check(
+        "ping-fails-after", lambda: None if pings(GUEST, tenant) else f"no answer from {tenant}"
+    )
     return all(check["ok"] for check in story.checks)
 
 

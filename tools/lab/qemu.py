@@ -70,7 +70,8 @@ def virtme_run(found: Found, options: Options, session: Sequence[str]) -> Iterat
     """
     yield from (str(found.virtme_run), "--kimg", str(found.kernel), "--mods", "auto")
     yield from ("--name", HOSTNAME, "--memory", f"{MEMORY_MIB}M")
-    yield from ("--cpus", str(min(2, os.cpu_count() or 1)))
+    # As many as the machine has, and the guest's CPUs would wait for each other's time slices.
+    yield from ("--cpus", str(max(1, min(4, (os.cpu_count() or 1) // 2))))
     # virtiofsd outlives a QEMU that is killed; microvm has no PCIe root ports.
     yield from ("--force-9p", "--disable-microvm")
     for overlay in OVERLAYS:

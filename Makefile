@@ -10,7 +10,8 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 REQUIREMENTS := $(wildcard *requirements.txt doc/requirements.txt tools/lab/requirements.txt)
 # The schemas of libvirt come with libvirt0, or with a package that it depends on.
-TEST_PACKAGES := rabbitmq-server libvirt0
+SCHEMA_PACKAGE := libvirt0
+TEST_PACKAGES := rabbitmq-server $(SCHEMA_PACKAGE)
 PYTEST_ARGS ?=
 
 .PHONY: help
@@ -18,7 +19,8 @@ help: ## List the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 18
 
 .PHONY: demo
-demo: venv lab-setup ## Show a port-create event become a VF that pings through its switch
+demo: venv ## Show a port-create event become a VF that pings through its switch
+	@$(BIN)/python tools/lab setup --also $(SCHEMA_PACKAGE)
 	@$(BIN)/python tools/demo
 
 .PHONY: test

@@ -21,7 +21,8 @@ _SCHEMA = (
         vf TEXT NOT NULL UNIQUE,
         pf TEXT NOT NULL,
         vf_index INTEGER NOT NULL,
-        mac TEXT NOT NULL
+        mac TEXT NOT NULL,
+        former_mac TEXT NOT NULL
     ) STRICT
     """,
     """
@@ -62,6 +63,7 @@ class Store:
                 pf=row["pf"],
                 index=row["vf_index"],
                 mac=row["mac"],
+                former_mac=row["former_mac"],
             )
             for row in rows
         }
@@ -71,8 +73,15 @@ class Store:
         with self.database.transaction() as db:
             db.execute("DELETE FROM claim WHERE port_id = ? OR vf = ?", (claim.port_id, claim.vf))
             db.execute(
-                "INSERT INTO claim VALUES (?, ?, ?, ?, ?)",
-                (claim.port_id, claim.vf, claim.pf, claim.index, claim.mac),
+                "INSERT INTO claim VALUES (?, ?, ?, ?, ?, ?)",
+                (
+                    claim.port_id,
+                    claim.vf,
+                    claim.pf,
+                    claim.index,
+                    claim.mac,
+                    claim.former_mac,
+                ),
             )
 
     def drop(self, claim: Claim) -> None:

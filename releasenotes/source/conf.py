@@ -1,4 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
+import logging
+
+logging.getLogger("reno").setLevel(logging.WARNING)
+
 project = "sriov-agent release notes"
 author = "sriov-agent contributors"
 extensions = ["reno.sphinxext"]

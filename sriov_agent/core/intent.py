@@ -45,7 +45,12 @@ def intent(bindings: Bindings, observed: Observed) -> Desired:
             continue
         choice.take(vf, binding)
         claims[binding.port_id] = Claim(
-            port_id=binding.port_id, vf=vf.address, pf=vf.pf, index=vf.index, mac=binding.mac
+            port_id=binding.port_id,
+            vf=vf.address,
+            pf=vf.pf,
+            index=vf.index,
+            mac=binding.mac,
+            former_mac=choice.former_mac(vf, binding),
         )
 
     ports = {port: bindings.ports[port] for port in claims}
@@ -102,6 +107,17 @@ class _Choice:
             vf = self._recorded(binding) or self._carrying(binding) or self._free(binding)
         self._check_mac_on_vfs(binding, vf)
         return vf
+
+    def former_mac(self, vf: Vf, binding: PortBinding) -> str:
+        """The MAC of the port's past, or of the VF's last holder, that is still on the VF."""
+        seen = vf.settings.mac or ""
+        known = {
+            mac
+            for claim in self.observed.claims.values()
+            if claim.vf == vf.address
+            for mac in (claim.mac, claim.former_mac)
+        }
+        return seen if seen in known and seen != binding.mac else ""
 
     def _check_mac(self, binding: PortBinding) -> None:
         if binding.mac in self.macs:

@@ -227,7 +227,8 @@ class Cabling:
 class Claim:
     """Which port holds which VF; recorded before anything is programmed.
 
-    ``mac`` is the MAC set for the port; "" where it is not known.
+    ``mac`` is the MAC set for the port, "" where it is not known; ``former_mac`` the one that it
+    takes the place of, as long as that is seen on the VF.
     """
 
     port_id: str
@@ -235,6 +236,7 @@ class Claim:
     pf: str
     index: int
     mac: str = ""
+    former_mac: str = ""
 
     def release(self, seen: VfSettings) -> VfSettings:
         """What the VF is set to when the port goes.
@@ -242,7 +244,8 @@ class Claim:
         A MAC that is not the port's is not ours: without an administrative one, the driver of
         the VF announces an address of its own.
         """
-        return RELEASED if self.mac in ("", seen.mac) else RELEASED.without(["mac"])
+        ours = not self.mac or seen.mac in (self.mac, self.former_mac)
+        return RELEASED if ours else RELEASED.without(["mac"])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

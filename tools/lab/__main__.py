@@ -10,6 +10,7 @@ Exit statuses: those of the command that ran in the guest, and
 """
 
 import argparse
+import os
 import re
 import signal
 import sys
@@ -94,33 +95,41 @@ def raise_exit(signum: int, _: FrameType | None) -> NoReturn:
     sys.exit(128 + signum)
 
 
+def outcome(arguments: argparse.Namespace) -> int:
+    """Does what the command line asks for and returns the exit status."""
+    if arguments.subcommand == "setup":
+        packages.install(arguments.also, packages_only=arguments.packages)
+        return 0
+    found = needs.found()
+    if arguments.subcommand == "check":
+        print(f"the lab can run here, with {found.kernel.name} under {found.accelerator}")
+        return 0
+    options = qemu.Options(
+        environment=dict(arguments.env),
+        rwdirs=arguments.rwdir,
+        topology=not arguments.no_topology,
+        user_net=arguments.user_net,
+    )
+    if arguments.subcommand == "shell":
+        return boot.shell(found, options)
+    return boot.run(found, options, arguments.command, arguments.timeout)
+
+
 def main() -> int:
     arguments = parser().parse_args()
     for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(signum, raise_exit)
     try:
-        if arguments.subcommand == "setup":
-            packages.install(arguments.also, packages_only=arguments.packages)
-            return 0
-        found = needs.found()
-        if arguments.subcommand == "check":
-            print(f"the lab can run here, with {found.kernel.name} under {found.accelerator}")
-            return 0
-        options = qemu.Options(
-            environment=dict(arguments.env),
-            rwdirs=arguments.rwdir,
-            topology=not arguments.no_topology,
-            user_net=arguments.user_net,
-        )
-        if arguments.subcommand == "shell":
-            return boot.shell(found, options)
-        return boot.run(found, options, arguments.command, arguments.timeout)
+        return outcome(arguments)
     except needs.Unavailable as error:
         print(f"lab: {error}", file=sys.stderr)
         return UNAVAILABLE
     except boot.GuestFailed as error:
         print(f"lab: {error}", file=sys.stderr)
         return GUEST_FAILED
+    except BrokenPipeError:  # whoever read our output has gone, as `head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 128 + signal.SIGPIPE
 
 
 if __name__ == "__main__":

@@ -42,6 +42,10 @@ format: venv ## Format the Python code and mend what ruff can
 config-sample: venv ## Write the configuration sample from the options
 	@$(BIN)/oslo-config-generator --config-file etc/oslo-config-generator/sriov-agent.conf
 
+.PHONY: bench
+bench: venv lab-setup ## Measure reading, deciding and setting VFs, as ratios to a peer
+	@$(BIN)/python tools/bench
+
 .PHONY: docs
 docs: venv ## Build the documentation into build/docs
 	@$(BIN)/sphinx-build -q -W --keep-going -b html doc/source build/docs

@@ -77,6 +77,17 @@ class _Choice:
         self.living = bindings.ports.keys() | bindings.invalid.keys()
         self.holder = {claim.vf: port for port, claim in observed.claims.items()}
         self.macs: dict[str, str] = {}
+        self.carrying: dict[str | None, list[Vf]] = {}
+        for vf in self.vfs.values():
+            self.carrying.setdefault(vf.settings.mac, []).append(vf)
+        self.free = {
+            pf.address: {
+                vf.address: vf
+                for vf in sorted(pf.vfs, key=lambda vf: vf.index)
+                if vf.address not in self.holder and not vf.held_by
+            }
+            for pf in observed.pfs.values()
+        }
 
     def in_order(self) -> list[PortBinding]:
         """Ports that hold a VF first: whoever has something keeps it."""
@@ -87,6 +98,7 @@ class _Choice:
 
     def take(self, vf: Vf, binding: PortBinding) -> None:
         self.holder[vf.address] = binding.port_id
+        self.free[vf.pf].pop(vf.address, None)
         self.macs[binding.mac] = binding.port_id
 
     def vf_for(self, binding: PortBinding) -> Vf | None:
@@ -164,7 +176,7 @@ class _Choice:
 
     def _carrying(self, binding: PortBinding) -> Vf | None:
         """The VF that has the port's MAC. A guest can set a MAC, but not a VLAN."""
-        same = [vf for vf in self.vfs.values() if vf.settings.mac == binding.mac]
+        same = self.carrying.get(binding.mac, [])
         if len(same) != 1 or same[0].address in self.holder or not self._serves(same[0], binding):
             return None
         programmed = binding.vlan != 0 and same[0].settings.vlan == binding.vlan
@@ -183,12 +195,8 @@ class _Choice:
                 binding.physical_network,
                 "no PF of this host serves it; served: " + (", ".join(served) or "none"),
             )
-        free = {
-            pf.address: [vf for vf in pf.vfs if vf.address not in self.holder and not vf.held_by]
-            for pf in pfs
-        }
-        pf = min(pfs, key=lambda pf: (-len(free[pf.address]), pf.address))
-        if not free[pf.address]:
+        pf = min(pfs, key=lambda pf: (-len(self.free[pf.address]), pf.address))
+        if not self.free[pf.address]:
             total = sum(len(pf.vfs) for pf in pfs)
             claimed = sum(vf.address in self.holder for pf in pfs for vf in pf.vfs)
             raise InvalidField(
@@ -197,7 +205,7 @@ class _Choice:
                 f"no free VF: of {total} VFs {claimed} are held by ports and "
                 f"{total - claimed} used by others",
             )
-        return min(free[pf.address], key=lambda vf: vf.index)
+        return next(iter(self.free[pf.address].values()))
 
 
 def _fabric(

@@ -92,6 +92,9 @@ def read_link(message: bytes) -> Link:
     :raises Unavailable: if it is cut short
     """
     try:
+        (whole,) = struct.unpack_from("=I", message)
+        if whole != len(message):
+            raise Unavailable(f"RTM_NEWLINK message cut short: {len(message)} of {whole} bytes")
         _, _, index, flags, _ = _IFINFOMSG.unpack_from(message, _NLMSG_HEADER.size)
         name, mac, permanent = "", "", ""
         num_vfs = 0
@@ -131,7 +134,8 @@ def _vf_list(message: bytes, position: int, count: int) -> tuple[tuple[VfSetting
     vfs: list[VfSettings] = []
     while len(vfs) < count and position + _ATTRIBUTE.size <= len(message):
         length, kind = _ATTRIBUTE.unpack_from(message, position)
-        if kind & _TYPE_MASK != _IFLA_VF_INFO or position + length > len(message):
+        fits = _ATTRIBUTE.size <= length <= len(message) - position
+        if kind & _TYPE_MASK != _IFLA_VF_INFO or not fits:
             break
         vfs.append(_vf(message, position + 4, position + length))
         position += _aligned(length)

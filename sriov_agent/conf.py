@@ -159,7 +159,7 @@ def mappings(conf: cfg.ConfigOpts) -> tuple[tuple[str, str], ...]:
     option = "[sriov_nic] physical_device_mappings"
     found: list[tuple[str, str]] = []
     for entry in conf.sriov_nic.physical_device_mappings:
-        network, _, device = entry.strip().partition(":")
+        network, _, device = (part.strip() for part in entry.partition(":"))
         try:
             fields.physical_network(network)
         except InvalidField as error:

@@ -78,7 +78,7 @@ class _Choice:
         self.holder = {claim.vf: port for port, claim in observed.claims.items()}
         self.macs: dict[str, str] = {}
         self.carrying: dict[str | None, list[Vf]] = {}
-        for vf in self.vfs.values():
+        for _, vf in sorted(self.vfs.items()):
             self.carrying.setdefault(vf.settings.mac, []).append(vf)
         self.free = {
             pf.address: {
@@ -143,9 +143,9 @@ class _Choice:
                 )
 
     def _check_mac_on_vfs(self, binding: PortBinding, own: Vf) -> None:
-        for _, vf in sorted(self.vfs.items()):
+        for vf in self.carrying.get(binding.mac, ()):
             mine = vf.address == own.address or self.holder.get(vf.address) == binding.port_id
-            if vf.settings.mac == binding.mac and not mine:
+            if not mine:
                 raise InvalidField("mac_address", binding.mac, f"already on VF {vf.address}")
 
     def _serves(self, vf: Vf, binding: PortBinding) -> bool:

@@ -84,7 +84,7 @@ class Sysfs:
             if indices != list(range(len(indices))):
                 raise Unavailable(f"PF {address}: VF indices have gaps: {indices}")
             return tuple(self._function(device / f"virtfn{index}", index) for index in indices)
-        except OSError as error:
+        except (OSError, ValueError) as error:
             raise Unavailable(f"PF {address}: {error}") from error
 
     def _function(self, link: Path, index: int) -> Function:

@@ -29,10 +29,12 @@ class InterfaceFiles:
         found: dict[str, Interface | None] = {}
         try:
             self.directory.mkdir(parents=True, exist_ok=True)
-            for path in self.directory.glob("*.xml"):
+            for path in self.directory.iterdir():
                 try:
                     port_id = fields.port_id(path.stem)
                 except InvalidField:
+                    continue
+                if path != self.path(port_id):
                     continue
                 try:
                     found[port_id] = xml.parse(path.read_text("utf-8"))
@@ -48,11 +50,16 @@ class InterfaceFiles:
             with tempfile.NamedTemporaryFile(
                 "w", encoding="utf-8", dir=self.directory, suffix=".tmp", delete=False
             ) as file:
-                file.write(xml.render(interface))
-                file.flush()
-                os.fsync(file.fileno())
-            Path(file.name).chmod(0o644)
-            Path(file.name).replace(self.path(port_id))
+                new = Path(file.name)
+                try:
+                    file.write(xml.render(interface))
+                    file.flush()
+                    os.fsync(file.fileno())
+                    new.chmod(0o644)
+                    new.replace(self.path(port_id))
+                except OSError:
+                    new.unlink()
+                    raise
         except OSError as error:
             raise Unavailable(f"interface file {self.path(port_id)}: {error}") from error
 

@@ -5,6 +5,7 @@ A payload is the API response as its *caller* may see it: a tenant's request yie
 ``binding:*`` fields but the VNIC type, an administrator's yields all of them.
 """
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
@@ -116,7 +117,8 @@ def _bound(entry: Mapping[str, Json], host: str) -> bool | None:
     if vif_type is not None and fields.text(vif_type, "binding:vif_type") in UNBOUND_VIF_TYPES:
         return False
     vnic_type = entry.get("binding:vnic_type")
-    return host_id == host and vnic_type not in FOREIGN_VNIC_TYPES
+    foreign = isinstance(vnic_type, str) and vnic_type in FOREIGN_VNIC_TYPES
+    return host_id == host and not foreign
 
 
 def _document(entry: Mapping[str, Json]) -> Iterator[tuple[str, Json]]:
@@ -152,7 +154,7 @@ def _document(entry: Mapping[str, Json]) -> Iterator[tuple[str, Json]]:
     yield "trust", trusted is True or str(trusted).lower() == "true"
     vlan = details.get("vlan")
     if vlan is not None:
-        if isinstance(vlan, str) and vlan.isascii() and vlan.isdigit():
+        if isinstance(vlan, str) and re.fullmatch("[0-9]{1,4}", vlan):
             vlan = int(vlan)
         yield "vlan", fields.vlan(vlan, "binding:vif_details.vlan")
 

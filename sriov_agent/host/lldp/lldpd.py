@@ -6,6 +6,7 @@ characters that lldpd before 1.0.22 does not escape, so decoding is tolerant.
 """
 
 import json
+import re
 import subprocess
 from collections.abc import Iterable, Mapping, Sequence
 
@@ -62,7 +63,7 @@ class Lldpd:
                 check=False,
             )
         except FileNotFoundError:
-            raise Unavailable(f"{self.command[0]} not found: install lldpd") from None
+            raise Unavailable(f"{command[0]} not found: install lldpd") from None
         except (OSError, subprocess.TimeoutExpired) as error:
             raise Unavailable(f"lldpcli: {error}") from error
         if done.returncode != 0:
@@ -119,7 +120,7 @@ def _interfaces(text: str) -> Iterable[dict[str, Json]]:
     try:
         document = json.loads(text, strict=False)
         roots = document["lldp"]
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise Unavailable(f"lldpcli printed no json0: {error}") from error
     for root in _list(roots):
         for entry in _list(root.get("interface") if isinstance(root, dict) else None):
@@ -137,14 +138,19 @@ def _first(value: Json) -> dict[str, Json]:
 
 
 def _value(value: Json) -> str:
-    return str(_first(value).get("value", ""))
+    return _text(_first(value).get("value", ""))
 
 
 def _id(element: dict[str, Json]) -> LldpId | None:
     found = _first(element.get("id"))
     subtype, value = found.get("type"), found.get("value")
-    return LldpId(str(subtype), str(value)) if subtype and value else None
+    return LldpId(_text(subtype), _text(value)) if subtype and value else None
+
+
+def _text(value: Json) -> str:
+    """What can be written in UTF-8: JSON can hold half a surrogate pair."""
+    return str(value).encode("utf-8", "replace").decode("utf-8")
 
 
 def _seconds(text: str) -> int:
-    return int(text) if text.isascii() and text.isdigit() else 0
+    return int(text) if re.fullmatch("[0-9]{1,5}", text) else 0

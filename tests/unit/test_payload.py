@@ -1,0 +1,293 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What is read out of Neutron's notifications, as captured (tests/samples/neutron) and changed."""
+
+import copy
+import json
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sriov_agent.core.model import LinkState
+from sriov_agent.exceptions import InvalidField
+from sriov_agent.sources import payload as payloads
+
+SAMPLES = Path(__file__).parents[1] / "samples" / "neutron"
+HOST = "compute1"
+NETWORK = "340265cf-63b7-4093-ac7c-675df9d8b6be"
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner),
+    max_leaves=6,
+)
+
+
+def captured(name):
+    return json.loads((SAMPLES / f"{name}.json").read_text())["oslo.message"]["payload"]
+
+
+ADMIN = captured("port.create.end_admin")["port"]
+MEMBER = captured("port.create.end_member")["port"]
+FAILED = captured("port.update.end")["port"]
+NET = captured("network.create.end")["network"]
+
+
+def changed(entry, path, value):
+    """A copy with the value at ``path`` (keys joined by ``/``) replaced; removed for ``...``."""
+    entry = copy.deepcopy(entry)
+    *way, last = path.split("/")
+    inner = entry
+    for key in way:
+        inner = inner[key]
+    if value is ...:
+        del inner[last]
+    else:
+        inner[last] = value
+    return entry
+
+
+def test_an_administrators_view_tells_everything():
+    port = payloads.read_port(ADMIN, HOST)
+
+    assert port.bound is True
+    assert port.port_id == "e55497ab-e25f-4153-9e43-cd48aa78217e"
+    assert (port.revision_number, port.network_id) == (3, NETWORK)
+    assert port.document == {
+        "mac": "fa:16:3e:31:59:07",
+        "name": "p-host",
+        "link_state": LinkState.AUTO,
+        "spoofchk": True,
+        "vnic_type": "direct",
+        "trust": False,
+        "vlan": 150,
+    }
+
+
+def test_a_members_view_does_not_tell_where_the_port_is():
+    port = payloads.read_port(MEMBER, HOST)
+
+    assert port.bound is None
+    assert port.document == {
+        "mac": "fa:16:3e:9f:e4:1a",
+        "name": "p-member",
+        "link_state": LinkState.AUTO,
+        "spoofchk": True,
+    }
+
+
+def test_what_nova_chose_is_read_from_the_profile():
+    bound = changed(FAILED, "binding:vif_type", "hw_veb")
+    document = payloads.read_port(bound, HOST).document
+    assert document["pci_slot"] == "0000:3b:00.2"
+    assert document["physical_network"] == "physnet1"
+    assert "vlan" not in document
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        FAILED,
+        changed(ADMIN, "binding:vif_type", "unbound"),
+        changed(ADMIN, "binding:host_id", "compute2"),
+        changed(ADMIN, "binding:host_id", "Compute1"),
+        changed(ADMIN, "binding:host_id", ""),
+        *(
+            changed(ADMIN, "binding:vnic_type", kind)
+            for kind in sorted(payloads.FOREIGN_VNIC_TYPES)
+        ),
+    ],
+)
+def test_a_port_that_is_none_of_ours_is_not_bound_here_and_nothing_else_is_read(entry):
+    port = payloads.read_port(entry | {"mac_address": "any", "network_id": 5}, HOST)
+    assert port.bound is False
+    assert port.document == {}
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "name", "read"),
+    [
+        ("admin_state_up", False, "link_state", LinkState.DISABLE),
+        ("port_security_enabled", False, "spoofchk", False),
+        ("port_security_enabled", None, "spoofchk", True),
+        ("port_security_enabled", ..., "spoofchk", True),
+        ("binding:profile", {"trusted": True}, "trust", True),
+        ("binding:profile", {"trusted": "True"}, "trust", True),
+        ("binding:profile", {"trusted": "false"}, "trust", False),
+        ("trusted", True, "trust", True),
+        ("binding:vif_details/vlan", 4094, "vlan", 4094),
+        ("binding:vif_details/vlan", "0", "vlan", 0),
+        ("binding:profile", None, "trust", False),
+    ],
+)
+def test_the_settings_of_the_vf_are_read(path, value, name, read):
+    assert payloads.read_port(changed(ADMIN, path, value), HOST).document[name] == read
+
+
+@pytest.mark.parametrize("path", ["binding:vif_details", "binding:vif_details/vlan"])
+def test_a_vlan_that_is_not_told_comes_from_the_network(path):
+    assert "vlan" not in payloads.read_port(changed(ADMIN, path, None), HOST).document
+
+
+@pytest.mark.parametrize(
+    ("path", "values"),
+    [
+        ("id", (..., None, 1, "", "p-host", ["id"])),
+        ("revision_number", (..., None, "3", -1, 2**62, True, 1.5)),
+        ("network_id", (..., None, "", "net1", {"id": NETWORK})),
+        ("mac_address", (..., None, "", "ff:ff:ff:ff:ff:ff", 0, [])),
+        ("name", (None, 7, ["p"], "x" * 256)),
+        ("admin_state_up", (None, "true", 1)),
+        ("port_security_enabled", ("true", 0, [])),
+        ("binding:host_id", (None, 7, [HOST], "h" * 256)),
+        ("binding:vif_type", (1, ["hw_veb"], {})),
+        ("binding:vnic_type", (..., None, "macvtap", "", 1, ["direct"], {"direct": 1})),
+        ("binding:profile", ("{}", 1, [1], True)),
+        ("binding:vif_details", ("{}", 1, [1], True)),
+    ],
+)
+def test_a_field_that_is_missing_or_mistyped_is_named(path, values):
+    for value in values:
+        with pytest.raises(InvalidField) as caught:
+            payloads.read_port(changed(ADMIN, path, value), HOST)
+        assert caught.value.field == path
+
+
+@pytest.mark.parametrize(
+    ("path", "field", "values"),
+    [
+        ("binding:profile/pci_slot", "binding:profile.pci_slot", (2, "", "3b:00.2", ["0"])),
+        (
+            "binding:profile/physical_network",
+            "binding:profile.physical_network",
+            (1, "", "a b", ["p"]),
+        ),
+        (
+            "binding:vif_details/vlan",
+            "binding:vif_details.vlan",
+            ("", "4095", "15a", "-1", "\u0661\u0665", "9" * 5000, 4095, True, 1.5, [15]),
+        ),
+    ],
+)
+def test_a_field_within_a_field_is_named_by_its_path(path, field, values):
+    for value in values:
+        with pytest.raises(InvalidField) as caught:
+            payloads.read_port(changed(ADMIN, path, value), HOST)
+        assert caught.value.field == field
+
+
+def test_one_port_or_several():
+    assert payloads.ports({"port": ADMIN}) == [ADMIN]
+    assert payloads.ports({"ports": [ADMIN, MEMBER]}) == [ADMIN, MEMBER]
+    assert payloads.networks({"network": NET}) == [NET]
+    assert payloads.networks({"networks": []}) == []
+
+
+@pytest.mark.parametrize("payload", [{}, {"ports": None}, {"ports": ADMIN}, {"network": NET}])
+def test_a_payload_without_a_port_is_refused(payload):
+    with pytest.raises(InvalidField) as caught:
+        payloads.ports(payload)
+    assert caught.value.field == "port"
+
+
+def test_a_deletion_names_the_port():
+    deleted = captured("port.delete.end")
+    assert payloads.deleted_id(deleted, "port") == "e279fed9-b80d-48c5-b156-40cb8321c395"
+    for value in (None, "", 5, ["e279fed9-b80d-48c5-b156-40cb8321c395"]):
+        with pytest.raises(InvalidField) as caught:
+            payloads.deleted_id(deleted | {"port_id": value}, "port")
+        assert caught.value.field == "port_id"
+
+
+@pytest.mark.parametrize(
+    ("fields", "read"),
+    [
+        ({}, (NETWORK, 1, 150, "physnet1")),
+        (
+            {"provider:network_type": "flat", "provider:segmentation_id": None},
+            (NETWORK, 1, 0, "physnet1"),
+        ),
+        (
+            {"provider:network_type": "vxlan", "provider:physical_network": None},
+            (NETWORK, 1, None, None),
+        ),
+        ({"provider:network_type": None}, (NETWORK, 1, None, "physnet1")),
+    ],
+)
+def test_a_network_tells_vlan_and_physical_network(fields, read):
+    assert payloads.read_network(NET | fields) == read
+
+
+def test_a_member_may_not_see_where_a_network_is():
+    seen = {key: value for key, value in NET.items() if not key.startswith("provider:")}
+    assert payloads.read_network(seen) is None
+
+
+@pytest.mark.parametrize(
+    ("path", "values"),
+    [
+        ("id", (..., None, "net1", [])),
+        ("revision_number", (..., "1", -1)),
+        ("provider:segmentation_id", (..., None, "150", 4095, True, [150])),
+        ("provider:physical_network", (1, "", "a b", ["physnet1"])),
+    ],
+)
+def test_a_field_of_a_network_that_is_missing_or_mistyped_is_named(path, values):
+    for value in values:
+        with pytest.raises(InvalidField) as caught:
+            payloads.read_network(changed(NET, path, value))
+        assert caught.value.field == path
+
+
+READERS = [
+    lambda value: payloads.ports(value),
+    lambda value: payloads.networks(value),
+    lambda value: payloads.deleted_id(value, "port"),
+    lambda value: payloads.identity(value),
+    lambda value: payloads.read_port(value, HOST),
+    lambda value: payloads.read_network(value),
+]
+
+
+@given(st.sampled_from(READERS), JSON)
+def test_any_json_is_read_or_refused_by_name(read, value):
+    try:
+        read(value)
+    except InvalidField as error:
+        refused = error
+    else:
+        return
+    assert refused.field
+    assert str(refused).isprintable()
+
+
+@given(st.data())
+def test_a_captured_port_with_anything_anywhere_is_read_or_refused_by_name(data):
+    entry = copy.deepcopy(data.draw(st.sampled_from([ADMIN, MEMBER, FAILED])))
+    for _ in range(data.draw(st.integers(1, 3))):
+        inner = entry
+        key = data.draw(st.sampled_from([*sorted(entry), "trusted"]))
+        if isinstance(entry.get(key), dict) and entry[key] and data.draw(st.booleans()):
+            inner = entry[key]
+            key = data.draw(st.sampled_from([*sorted(inner), "trusted"]))
+        inner[key] = data.draw(JSON)
+    try:
+        port = payloads.read_port(entry, HOST)
+    except InvalidField as error:
+        refused = error
+    else:
+        assert port.bound in (True, False, None)
+        assert json.loads(json.dumps(port.document)) == port.document
+        return
+    assert refused.field.partition(".")[0] in {*ADMIN, *MEMBER}
+
+
+@given(st.sampled_from(sorted(NET)), JSON)
+def test_a_captured_network_with_anything_anywhere_is_read_or_refused_by_name(key, value):
+    try:
+        payloads.read_network(NET | {key: value})
+    except InvalidField as error:
+        refused = error
+    else:
+        return
+    assert refused.field == key

@@ -75,7 +75,8 @@ class _Choice:
         self.observed = observed
         self.vfs = observed.vfs()
         self.living = bindings.ports.keys() | bindings.invalid.keys()
-        self.holder = {claim.vf: port for port, claim in observed.claims.items()}
+        self.recorded = {claim.vf: claim for claim in observed.claims.values()}
+        self.holder = {vf: claim.port_id for vf, claim in self.recorded.items()}
         self.macs: dict[str, str] = {}
         self.carrying: dict[str | None, list[Vf]] = {}
         for _, vf in sorted(self.vfs.items()):
@@ -123,13 +124,9 @@ class _Choice:
     def former_mac(self, vf: Vf, binding: PortBinding) -> str:
         """The MAC of the port's past, or of the VF's last holder, that is still on the VF."""
         seen = vf.settings.mac or ""
-        known = {
-            mac
-            for claim in self.observed.claims.values()
-            if claim.vf == vf.address
-            for mac in (claim.mac, claim.former_mac)
-        }
-        return seen if seen in known and seen != binding.mac else ""
+        claim = self.recorded.get(vf.address)
+        ours = claim is not None and seen in (claim.mac, claim.former_mac)
+        return seen if ours and seen != binding.mac else ""
 
     def _check_mac(self, binding: PortBinding) -> None:
         if binding.mac in self.macs:

@@ -1,0 +1,55 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The leaf switches, behind a device manager that serves other hosts as well, and their LLDP."""
+
+from collections.abc import Iterable, Mapping
+
+from sriov_agent.core.lldp import cabling
+from sriov_agent.core.model import Cabling, Neighbor, Pf, SwitchPort
+from sriov_agent.exceptions import Refused, Unavailable
+
+
+class Fabric:
+    """``sriov_agent.reconciler.Fabric``.
+
+    ``down``: nobody answers. ``dark``: switch ports that the device manager cannot read.
+    ``forbidden``: VLANs that it does not open. ``deaf``: it says yes and opens nothing.
+    """
+
+    required = True
+
+    def __init__(self) -> None:
+        self.open: dict[SwitchPort, frozenset[int]] = {}
+        self.down = False
+        self.dark: set[SwitchPort] = set()
+        self.forbidden: set[int] = set()
+        self.deaf = False
+        self.applied: list[tuple[SwitchPort, frozenset[int]]] = []
+
+    def read(self, switch_ports: Iterable[SwitchPort]) -> dict[SwitchPort, frozenset[int]]:
+        asked = list(switch_ports)
+        if self.down and asked:
+            raise Unavailable("device manager: no answer")
+        return {at: self.open.get(at, frozenset()) for at in asked if at not in self.dark}
+
+    def apply(self, switch_port: SwitchPort, vlans: frozenset[int]) -> frozenset[int]:
+        if self.down or switch_port in self.dark:
+            raise Unavailable("device manager: no answer")
+        if vlans & self.forbidden:
+            raise Refused(f"VLAN {min(vlans & self.forbidden)} is not allowed here")
+        if not self.deaf:
+            self.applied.append((switch_port, vlans))
+            self.open[switch_port] = vlans
+        return self.open.get(switch_port, frozenset())
+
+
+class Lldp:
+    """``sriov_agent.reconciler.Lldp``: what lldpd heard on each PF."""
+
+    def __init__(self, heard: Mapping[str, Iterable[Neighbor]]) -> None:
+        self.heard = {pf: list(neighbors) for pf, neighbors in heard.items()}
+        self.down = False
+
+    def cabling(self, pfs: Mapping[str, Pf]) -> dict[str, Cabling]:
+        if self.down:
+            raise Unavailable("lldpcli: 'unable to connect to socket'; is lldpd running?")
+        return {pf: cabling(pf, self.heard.get(pf, ()), frozenset()) for pf in pfs}

@@ -5,17 +5,24 @@ Whoever can send a frame can claim to be a switch, so the answer is exactly one 
 none at all, each with its reason.
 """
 
+import re
 from collections.abc import Iterable
 
 from sriov_agent.core.model import Cabling, LldpId, Neighbor, SwitchPort
 from sriov_agent.exceptions import printable
+
+#: What an interface is called on a switch: letters, digits, and the separators in between.
+_INTERFACE_NAME = re.compile(r"[A-Za-z][A-Za-z-]*[0-9][0-9/:._-]*")
 
 #: Enabled capabilities that no switch is without when it announces any (IEEE 802.1AB 8.5.8).
 FORWARDING = frozenset({"Bridge", "Router"})
 
 
 def cabling(
-    pf: str, neighbors: Iterable[Neighbor], local: frozenset[tuple[LldpId, LldpId]]
+    pf: str,
+    neighbors: Iterable[Neighbor],
+    local: frozenset[tuple[LldpId, LldpId]],
+    local_macs: frozenset[str] = frozenset(),
 ) -> Cabling:
     """The switch port behind ``pf``, or why it cannot be told.
 
@@ -23,12 +30,14 @@ def cabling(
     :param neighbors: everything heard on it
     :param local: (chassis id, port id) pairs this host itself announces: a PF hears its own
         frames back from its VF switch
+    :param local_macs: MAC addresses of this host's PFs and VFs: what they send, or name as
+        their chassis, is no switch's
     """
     heard = tuple(neighbors)
     left: list[Neighbor] = []
     refused: list[str] = []
     for neighbor in heard:
-        why = _refusal(neighbor, local)
+        why = _refusal(neighbor, local, local_macs)
         if why:
             refused.append(f"{describe(neighbor)}: {why}")
         elif not any(_same_port(neighbor, other) for other in left):
@@ -50,9 +59,15 @@ def describe(neighbor: Neighbor) -> str:
     return f"{printable(name)} port {printable(neighbor.port_id.value)}"
 
 
-def _refusal(neighbor: Neighbor, local: frozenset[tuple[LldpId, LldpId]]) -> str:
+def _refusal(
+    neighbor: Neighbor, local: frozenset[tuple[LldpId, LldpId]], local_macs: frozenset[str]
+) -> str:
     if (neighbor.chassis_id, neighbor.port_id) in local:
         return "this host's own frame, reflected by the NIC"
+    if neighbor.source_mac in local_macs:
+        return f"sent from {neighbor.source_mac}, a PF or VF of this host"
+    if neighbor.tagged:
+        return "in a VLAN, while a switch port announces itself without a tag"
     if neighbor.ttl <= 0:
         return "expired"
     if neighbor.capabilities and not neighbor.capabilities & FORWARDING:
@@ -72,3 +87,13 @@ def _switch_port(pf: str, neighbor: Neighbor) -> SwitchPort:
         system_name=neighbor.system_name,
         port_description=neighbor.port_description,
     )
+
+
+def port_name(port_id: LldpId, description: str) -> str:
+    """The port's name as a person knows it, from the id or, where that has none, the description.
+
+    Some switches announce an ifIndex or a MAC as id and the name as description. Id, subtype
+    and description all stay with the switch port: who configures the switch has the last word.
+    """
+    nameless = port_id.subtype == "mac" or (port_id.subtype == "local" and port_id.value.isdigit())
+    return description if nameless and _INTERFACE_NAME.fullmatch(description) else port_id.value

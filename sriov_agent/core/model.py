@@ -191,7 +191,8 @@ class LldpId:
 class Neighbor:
     """One LLDP neighbor heard on a PF; every string comes from the wire.
 
-    ``ttl`` is in seconds; ``capabilities`` are the enabled ones, by lldpd's names.
+    ``ttl`` is in seconds; ``capabilities`` are the enabled ones, by lldpd's names. Only frames
+    read from the PF itself have a ``source_mac`` and tell whether they were ``tagged``.
     """
 
     chassis_id: LldpId
@@ -201,6 +202,8 @@ class Neighbor:
     management_addresses: tuple[str, ...] = ()
     capabilities: frozenset[str] = frozenset()
     ttl: int = 0
+    source_mac: str = ""
+    tagged: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

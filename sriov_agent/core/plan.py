@@ -107,7 +107,7 @@ def _claims(desired: Desired, observed: Observed, scope: Scope) -> Iterator[Acti
 
 
 def _orphans(desired: Desired, observed: Observed) -> list[Claim]:
-    """Claims of ports that left only their interface XML behind, on a VF nobody else claims."""
+    """Claims of ports that have only their interface XML left, on a VF nobody else claims."""
     claimed = {claim.vf for claims in (desired, observed) for claim in claims.claims.values()}
     vfs = observed.vfs()
     return [
@@ -116,7 +116,6 @@ def _orphans(desired: Desired, observed: Observed) -> list[Claim]:
         if interface
         and port not in observed.claims
         and port not in desired.claims
-        and port not in desired.unmet
         and (vf := vfs.get(interface.vf))
         and vf.address not in claimed
         and vf.settings.mac == interface.mac

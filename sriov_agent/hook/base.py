@@ -8,6 +8,7 @@ on the switch afterwards, not what was asked.
 
 import abc
 import itertools
+import json
 import time
 from collections.abc import Iterable, Mapping
 
@@ -112,13 +113,15 @@ def link(switch_port: SwitchPort) -> dict[str, Json]:
 
 
 def _identity(entry: Mapping[str, Json]) -> str:
+    """The same text for the same link, in whatever order the members of its objects came."""
     switch, port = entry.get("switch"), entry.get("port")
-    return repr(
-        (
+    return json.dumps(
+        [
             entry.get("pf"),
             switch.get("chassis_id") if isinstance(switch, dict) else None,
             port.get("id") if isinstance(port, dict) else None,
-        )
+        ],
+        sort_keys=True,
     )
 
 

@@ -61,7 +61,7 @@ class ExecHook(JsonHook):
             raise Refused(f"device manager {self.command[0]}: answer over {_ANSWER_BYTES} bytes")
         try:
             return json.loads(out)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise Refused(
                 f"device manager {self.command[0]}: the answer is no JSON: {error}"
             ) from error

@@ -24,7 +24,7 @@ class WebhookHook(JsonHook):
         self.url = options.url or ""
         self.timeout = options.timeout
         self.token_file = options.token_file
-        if urlsplit(self.url).scheme not in ("http", "https"):
+        if not _usable(self.url):
             raise ConfigError("[hook_webhook] url: expected an http or https URL")
         self._session = requests.Session()
         self._session.trust_env = False
@@ -41,7 +41,7 @@ class WebhookHook(JsonHook):
                 stream=True,
             )
             with answer:
-                body = answer.raw.read(_ANSWER_BYTES + 1, decode_content=True)
+                body = _body(answer)
         except (requests.RequestException, OSError) as error:
             raise Unavailable(f"device manager {self.url}: {error}") from error
         if answer.status_code in (408, 425, 429) or answer.status_code >= 500:
@@ -53,7 +53,7 @@ class WebhookHook(JsonHook):
             raise Refused(f"device manager {self.url}: answer over {_ANSWER_BYTES} bytes")
         try:
             return json.loads(body)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise Refused(f"device manager {self.url}: the answer is no JSON: {error}") from error
 
     def _headers(self) -> dict[str, str]:
@@ -64,4 +64,24 @@ class WebhookHook(JsonHook):
             token = Path(self.token_file).read_text("ascii").strip()
         except (OSError, UnicodeDecodeError) as error:
             raise Unavailable(f"[hook_webhook] token_file: {error}") from error
+        if not token.isprintable() or len(token.split()) != 1:
+            raise Unavailable(f"[hook_webhook] token_file {self.token_file}: expected one word")
         return headers | {"Authorization": f"Bearer {token}"}
+
+
+def _usable(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return False
+
+
+def _body(answer: requests.Response) -> bytes:
+    """The answer's body; of one that is too long, a little more than what is allowed."""
+    body = bytearray()
+    for part in answer.iter_content(1 << 16):
+        body += part
+        if len(body) > _ANSWER_BYTES:
+            break
+    return bytes(body)

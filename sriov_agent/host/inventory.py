@@ -3,13 +3,23 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from typing import Protocol
 
 from sriov_agent.core import fields
 from sriov_agent.core.model import Pf, Vf, VfSettings
 from sriov_agent.exceptions import SriovAgentError, Unavailable, Unsupported
-from sriov_agent.host.netlink import Netlink
 from sriov_agent.host.rtnl import Link
 from sriov_agent.host.sysfs import Function, Sysfs
+
+
+class Kernel(Protocol):
+    """rtnetlink; see :class:`sriov_agent.host.netlink.Netlink`."""
+
+    def links(self) -> dict[str, Link]: ...
+
+    def set_vfs(
+        self, link: Link, changes: Iterable[tuple[int, VfSettings]]
+    ) -> dict[tuple[int, str], SriovAgentError]: ...
 
 
 class Inventory:
@@ -20,7 +30,7 @@ class Inventory:
     """
 
     def __init__(
-        self, mappings: Iterable[tuple[str, str]], netlink: Netlink, sysfs: Sysfs | None = None
+        self, mappings: Iterable[tuple[str, str]], netlink: Kernel, sysfs: Sysfs | None = None
     ) -> None:
         self.mappings = tuple(mappings)
         self.netlink = netlink

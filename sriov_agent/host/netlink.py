@@ -3,7 +3,6 @@
 
 import errno
 import os
-import socket
 from collections.abc import Iterable, Iterator, Mapping
 from types import TracebackType
 
@@ -12,9 +11,7 @@ from pyroute2 import IPRoute, NetlinkError
 from sriov_agent.core.model import VfSettings
 from sriov_agent.exceptions import Refused, SriovAgentError, Unavailable, Unsupported
 from sriov_agent.host import rtnl
-
-_DUMP_ATTEMPTS = 5
-_RECEIVE_BYTES = 1 << 20
+from sriov_agent.host.links import links
 
 #: VFs in one message: a VF's settings take at most 120 bytes of the list's 65,535.
 BATCH = 256
@@ -50,14 +47,7 @@ class Netlink:
 
         :raises Unavailable: if the kernel could not be asked
         """
-        for _ in range(_DUMP_ATTEMPTS):
-            try:
-                messages = _dump_links()
-            except OSError as error:
-                raise Unavailable(f"RTM_GETLINK failed: {error}") from error
-            if messages is not None:
-                return {link.name: link for link in map(rtnl.read_link, messages)}
-        raise Unavailable(f"RTM_GETLINK: links changed during each of {_DUMP_ATTEMPTS} dumps")
+        return links()
 
     def set_vfs(self, link: rtnl.Link, changes: Changes) -> dict[tuple[int, str], SriovAgentError]:
         """Set what changes on the VFs of one PF, in one message for each 256 VFs.
@@ -106,30 +96,6 @@ class Netlink:
         if self._socket is None:
             self._socket = IPRoute()
         return self._socket
-
-
-def _dump_links() -> list[bytes] | None:
-    """One dump's ``RTM_NEWLINK`` messages; ``None`` if the kernel says it is inconsistent.
-
-    Read from a socket of its own: pyroute2 would decode each message, with the lengths that
-    :mod:`~sriov_agent.host.rtnl` cannot believe.
-    """
-    with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, socket.NETLINK_ROUTE) as route:
-        route.send(rtnl.dump_request())
-        messages: list[bytes] = []
-        while True:
-            data, _, flags, _ = route.recvmsg(_RECEIVE_BYTES)
-            if flags & socket.MSG_TRUNC:
-                raise OSError(errno.EMSGSIZE, f"answer longer than {_RECEIVE_BYTES} bytes")
-            for kind, interrupted, message in rtnl.messages(data):
-                if interrupted:
-                    return None
-                if kind == rtnl.NLMSG_DONE:
-                    return messages
-                if kind == rtnl.NLMSG_ERROR:
-                    code = rtnl.error_code(message)
-                    raise OSError(code, os.strerror(code))
-                messages.append(message)
 
 
 def _batches(changes: list[tuple[int, VfSettings]]) -> Iterator[list[tuple[int, VfSettings]]]:

@@ -52,6 +52,11 @@ class Sysfs:
             raise Unavailable(f"{device} is no SR-IOV physical function")
         return address
 
+    def pf_netdevs(self) -> list[str]:
+        """The interface names of every PF in this network namespace."""
+        found = (self.root / "class/net").glob("*/device/sriov_totalvfs")
+        return sorted(path.parent.parent.name for path in found)
+
     def netdev(self, address: str) -> str:
         """The interface name of a PF now.
 

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """``local``: no OpenStack; ports are what ``sriovctl port create`` wrote."""
 
+import contextlib
 import logging
 import threading
 
@@ -23,8 +24,11 @@ class Local:
         self.poll_interval = poll_interval
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
+        self._known: set[tuple[str, str]] = set()
 
     def start(self, wake: Wake) -> None:
+        with contextlib.suppress(SriovAgentError):
+            self._known = self._rows()
         self._thread = threading.Thread(target=self._watch, args=(wake,), name="local")
         self._thread.start()
 
@@ -50,15 +54,14 @@ class Local:
     def _watch_connection(self, wake: Wake) -> None:
         connection = self.ports.database.connect()
         try:
-            known = self._rows()
             version = None
             while not self._stop.wait(self.poll_interval):
                 (seen,) = connection.execute("PRAGMA data_version").fetchone()
                 if seen != version:
                     version = seen
                     rows = self._rows()
-                    changed = {port_id for port_id, _ in known ^ rows}
-                    known = rows
+                    changed = {port_id for port_id, _ in self._known ^ rows}
+                    self._known = rows
                     if changed:
                         wake(frozenset(changed))
         finally:

@@ -18,6 +18,7 @@ with warnings.catch_warnings():
     warnings.filterwarnings("ignore", message=r"\s*Eventlet is deprecated")
     import oslo_messaging
 
+from sriov_agent.core import fields
 from sriov_agent.core.model import Bindings
 from sriov_agent.counters import Counters
 from sriov_agent.exceptions import InvalidField, Unavailable
@@ -169,39 +170,52 @@ class Events:
             self._refused_port(entry, known, revision, error)
             return
         ours = known is not None and known.bound
-        if not ours and not said.bound:
+        if not ours and said.bound is None:
             self.counters.count("events.ignored")
             return
         document = dict(said.document)
         network_id = said.network_id
+        error_before = ""
         if said.bound is None and known:
             document = {**known.document, **document}
             network_id = known.network_id
+            error_before = "" if "vnic_type" in document else known.error
         port = Port(
             port_id=port_id,
             revision_number=revision,
             bound=said.bound is not False,
             network_id=network_id,
             document=document,
+            error=error_before,
         )
-        if self.ports.put(port):
+        kept = self.ports.put(port)
+        if not ours and not said.bound:
+            self.counters.count("events.ignored")
+        elif kept:
             self.wake(frozenset({port_id}))
 
     def _refused_port(
         self, entry: Json, known: Port | None, revision: int, error: InvalidField
     ) -> None:
-        """Keep the error with a port that is, or would be, bound here; it keeps what it has."""
+        """Keep the error with a port that is, or would be, bound here; it keeps what it has.
+
+        If the binding was part of what was refused, what is known of it is out of date: only
+        who sees bindings can mend it.
+        """
         self._refused(_name(entry), error)
         ours = known is not None and known.bound
         if not ours and not (isinstance(entry, dict) and entry.get("binding:host_id") == self.host):
             return
+        document = dict(known.document) if known else {}
+        if isinstance(entry, dict) and "binding:host_id" in entry:
+            document.pop("vnic_type", None)
         self.ports.put(
             Port(
                 port_id=payloads.identity(entry)[0],
                 revision_number=revision,
                 bound=True,
                 network_id=known.network_id if known else "",
-                document=known.document if known else {},
+                document=document,
                 error=str(error),
             )
         )
@@ -213,7 +227,8 @@ class Events:
 
 
 def _name(entry: Json) -> str:
+    named = entry.get("id") if isinstance(entry, dict) else None
     try:
-        return f"port or network {payloads.identity(entry)[0]}"
+        return f"port or network {fields.port_id(named)}"
     except InvalidField:
         return "port or network without an id"

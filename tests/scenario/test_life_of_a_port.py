@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from sriov_agent.core.model import RELEASED, LinkState
+from sriov_agent.core.model import RELEASED
 from sriov_agent.core.report import PortState
 from tests import neutron
 from tests.topology import (
@@ -43,12 +43,11 @@ def test_all_settings_of_a_vf_go_in_one_message(compute):
     payload["port"]["binding:profile"]["trusted"] = "true"
     compute.hear("port.create.end", payload)
 
-    [(pf, [(index, change)])] = compute.kernel.messages
     wanted = binding(1, link_state="disable", spoofchk=False, trust=True).vf_settings()
+    [(pf, [(index, change)])] = compute.kernel.messages
     assert (pf, index) == (PF_A, 0)
-    assert change == wanted.differing(RELEASED).without([]) or change.vlan == 15
+    assert change.items().keys() == {"mac", "vlan", "qos", "spoofchk", "trust", "link_state"}
     assert compute.settings()[VF_A0] == wanted
-    assert wanted.link_state == LinkState.DISABLE
 
 
 def test_ports_go_to_the_pf_with_most_free_vfs_the_lowest_index_first(compute):
@@ -89,7 +88,8 @@ def test_another_vlan_is_opened_before_the_vf_goes_there_and_the_old_one_closed_
 
 def test_a_vlan_that_another_port_is_in_stays_open(compute):
     compute.hear("port.create.end", neutron.port(1))
-    compute.hear("port.create.end", neutron.port(2, binding_profile={"pci_slot": f"{VF_A0[:-1]}1"}))
+    profile = {"pci_slot": vf_address(PF_A, 1), "physical_network": "physnet2"}
+    compute.hear("port.create.end", neutron.port(2, binding_profile=profile))
     compute.hear("port.update.end", neutron.port(1, revision=2, vlan=20))
     assert compute.open() == {LEAF_A: {15, 20}}
 
@@ -210,7 +210,7 @@ EVENTS = [
 ]
 
 
-@pytest.mark.parametrize("order", itertools.permutations(range(3)))
+@pytest.mark.parametrize("order", list(itertools.permutations(range(3))))
 def test_in_whatever_order_the_newest_word_counts(compute, order):
     for number in order:
         compute.hear(*EVENTS[number])
@@ -220,7 +220,7 @@ def test_in_whatever_order_the_newest_word_counts(compute, order):
     assert compute.open() == {LEAF_A: {30}}
 
 
-@pytest.mark.parametrize("order", itertools.permutations(range(4)))
+@pytest.mark.parametrize("order", list(itertools.permutations(range(4))))
 def test_in_whatever_order_nothing_follows_a_deletion(compute, order):
     before = compute.state()
     events = [*EVENTS, ("port.delete.end", neutron.deleted(1))]
@@ -231,7 +231,7 @@ def test_in_whatever_order_nothing_follows_a_deletion(compute, order):
     assert compute.state() == before
 
 
-@pytest.mark.parametrize("order", itertools.permutations(range(2)))
+@pytest.mark.parametrize("order", [(0, 1), (1, 0)])
 def test_a_port_that_has_moved_on_before_it_was_heard_of_gets_nothing(compute, order):
     before = compute.state()
     events = [

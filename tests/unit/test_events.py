@@ -1,15 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
 """Events taken into a real table of ports: what is kept of them, and who is woken."""
 
-import copy
 import json
 import logging
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from sriov_agent.core.model import Bindings
 from sriov_agent.counters import Counters
 from sriov_agent.exceptions import Unavailable
 from sriov_agent.sources.notifications import Events
@@ -139,9 +140,13 @@ def test_a_port_that_is_bound_elsewhere_leaves_and_may_come_back(with_port, else
 
 
 def test_a_port_of_another_host_is_ignored(listener):
-    assert listener.port(**{"binding:host_id": "compute2"}) == []
-    assert listener.ports.get(ID) is None
+    assert listener.port(revision_number=4, **{"binding:host_id": "compute2"}) == []
+    assert listener.bound == Bindings()
     assert listener.count("ignored") == 1
+
+    assert listener.port(revision_number=3) == [], "it has moved on since"
+    assert listener.bound == Bindings()
+    assert listener.count("stale") == 1
 
 
 def test_a_members_view_adds_to_what_is_known(with_port):
@@ -210,11 +215,32 @@ def test_a_port_keeps_what_it_has_when_an_update_of_it_is_bad(with_port, bad):
     assert with_port.bound.ports == {}
     assert with_port.bound.invalid[ID].startswith(next(iter(bad)))
     kept = with_port.ports.get(ID)
-    assert (kept.document, kept.network_id) == (before.document, before.network_id)
+    assert {**kept.document, "vnic_type": "direct"} == before.document
+    assert kept.network_id == before.network_id
     assert with_port.count("rejected") == 1
     assert with_port.count("failed") == 0
 
     assert with_port.port(revision_number=5) == [frozenset({ID})]
+    assert set(with_port.bound.ports) == {ID}
+
+
+def test_a_bad_members_view_is_mended_by_a_good_one(with_port):
+    before = with_port.ports.get(ID).document
+    with_port.take("port.update", {"port": member_view(revision_number=4, mac_address=5)})
+    assert with_port.bound.invalid[ID].startswith("mac_address")
+    assert with_port.ports.get(ID).document == before
+
+    with_port.take("port.update", {"port": member_view(revision_number=5)})
+    assert with_port.bound.ports[ID].revision_number == 5
+
+
+def test_a_binding_that_was_refused_is_not_mended_by_a_view_without_it(with_port):
+    with_port.port(revision_number=4, **{"binding:vnic_type": "macvtap"})
+    refused = with_port.bound.invalid[ID]
+
+    with_port.take("port.update", {"port": member_view(revision_number=5)})
+    assert with_port.bound.invalid == {ID: refused}
+    with_port.port(revision_number=6)
     assert set(with_port.bound.ports) == {ID}
 
 
@@ -316,20 +342,18 @@ JSON = st.recursive(
 )
 
 
-@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40)
 @given(st.data())
-def test_whatever_an_update_holds_the_port_stays_or_leaves_or_is_invalid(listener, data):
-    revision = (listener.ports.get(ID).revision_number if listener.ports.get(ID) else 2) + 1
-    listener.port(revision_number=revision)
-    entry = copy.deepcopy(PORT) | {"revision_number": revision + 1}
-    for key in data.draw(st.lists(st.sampled_from(sorted(PORT)), min_size=1, max_size=3)):
+def test_whatever_an_update_holds_the_port_stays_or_leaves_or_is_invalid(data):
+    entry = PORT | {"revision_number": 4}
+    keys = st.sampled_from(sorted(PORT.keys() - {"revision_number"}))
+    for key in data.draw(st.lists(keys, min_size=1, max_size=3)):
         entry[key] = data.draw(JSON)
-    if "revision_number" in entry and isinstance(entry["revision_number"], int):
-        entry["revision_number"] = revision + 1
+    with TemporaryDirectory() as directory:
+        listener = Listener(Path(directory) / "ports.db")
+        listener.port()
+        listener.take("port.update", {"port": entry})
 
-    listener.take("port.update", {"port": entry})
-
+        known, bound = listener.ports.get(ID), listener.bound
     assert listener.count("failed") == 0
-    known = listener.ports.get(ID)
-    bound = listener.bound
     assert (ID in bound.ports) + (ID in bound.invalid) == int(known.bound)

@@ -3,6 +3,7 @@
 
 import copy
 import json
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -240,12 +241,12 @@ def test_a_field_of_a_network_that_is_missing_or_mistyped_is_named(path, values)
 
 
 READERS = [
-    lambda value: payloads.ports(value),
-    lambda value: payloads.networks(value),
-    lambda value: payloads.deleted_id(value, "port"),
-    lambda value: payloads.identity(value),
-    lambda value: payloads.read_port(value, HOST),
-    lambda value: payloads.read_network(value),
+    payloads.ports,
+    payloads.networks,
+    partial(payloads.deleted_id, kind="port"),
+    payloads.identity,
+    partial(payloads.read_port, host=HOST),
+    payloads.read_network,
 ]
 
 

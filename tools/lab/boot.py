@@ -109,7 +109,7 @@ def console_log() -> Iterator[IO[bytes]]:
         raise GuestFailed(f"{error}; its console is in {name}") from error
     finally:
         if not keep:
-            Path(name).unlink()
+            Path(name).unlink(missing_ok=True)
 
 
 def kill(process: subprocess.Popen[bytes]) -> None:

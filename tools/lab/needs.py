@@ -98,7 +98,9 @@ def accelerator() -> str:
     A /dev/kvm that is there, and even one that answers, may still run no ordinary guest: so
     QEMU starts a firmware of two instructions, `mov al, 21; out 0xf4, al`, that ends it.
     """
-    if os.environ.get("SRIOV_LAB_ACCELERATOR") == "tcg" or not os.access("/dev/kvm", os.R_OK):
+    if os.environ.get("SRIOV_LAB_ACCELERATOR") == "tcg" or not os.access(
+        "/dev/kvm", os.R_OK | os.W_OK
+    ):
         return "tcg"
     firmware = bytearray(b"\xf4" * 65536)
     firmware[0xFFF0:0xFFF4] = b"\xb0\x15\xe6\xf4"

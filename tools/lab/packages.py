@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Installs what the lab needs from the distribution's packages, and virtme-ng with pip.
 
-Run on Debian 12. Debian 13 differs in that its own QEMU has igb. Ubuntu 24.04, whose kernel is
-spread over more packages, is written from its package index and was not run.
+Run on Debian 12. Debian 13, whose own QEMU has igb, and Ubuntu 24.04, whose kernel is spread over
+more packages, were not run.
 """
 
 import contextlib

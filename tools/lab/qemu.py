@@ -90,5 +90,5 @@ def virtme_run(found: Found, options: Options, session: Sequence[str]) -> Iterat
     if found.accelerator == "tcg":
         yield "--disable-kvm"
     else:
-        machine += ",kernel-irqchip=split"  # what intremap=on asks of KVM
+        machine += ",kernel-irqchip=split"  # what intremap=on asks of KVM; not run
     yield from (*session, "--qemu-opts", "-machine", machine, *network(options.user_net))

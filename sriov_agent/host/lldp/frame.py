@@ -1,0 +1,124 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One LLDP frame: bytes in, data out.
+
+Source: IEEE 802.1AB-2016, clauses 8.2 to 8.5 (LLDPDU and TLV formats).
+"""
+
+import ipaddress
+import struct
+from collections.abc import Iterator
+
+from sriov_agent.core.model import LldpId, Neighbor
+from sriov_agent.exceptions import InvalidField
+
+ETHERTYPE_LLDP, _ETHERTYPE_VLAN = 0x88CC, 0x8100
+_END, _CHASSIS_ID, _PORT_ID, _TTL = 0, 1, 2, 3
+_PORT_DESCRIPTION, _SYSTEM_NAME, _CAPABILITIES, _MANAGEMENT_ADDRESS = 4, 5, 7, 8
+
+#: Subtype names as lldpd prints them, for chassis ids and for port ids.
+_CHASSIS_SUBTYPES = {2: "ifalias", 4: "mac", 5: "ip", 6: "ifname", 7: "local"}
+_PORT_SUBTYPES = {1: "ifalias", 3: "mac", 4: "ip", 5: "ifname", 7: "local"}
+_CAPABILITY_NAMES = (
+    "Other",
+    "Repeater",
+    "Bridge",
+    "Wlan",
+    "Router",
+    "Tel",
+    "Docsis",
+    "Station",
+)
+_MAC_BYTES = 6
+_ADDRESS_FAMILIES = {1: 4, 2: 16}
+
+
+def read_frame(frame: bytes, *, tagged: bool = False) -> Neighbor:
+    """The neighbor that an Ethernet frame announces.
+
+    :param tagged: whether the NIC took an 802.1Q tag off it
+    :raises InvalidField: if it is no LLDP frame, or is cut short
+    """
+    if len(frame) < 14:
+        raise InvalidField("frame", frame.hex(), "shorter than an Ethernet header")
+    (ethertype,) = struct.unpack_from("!H", frame, 12)
+    start = 14
+    if ethertype == _ETHERTYPE_VLAN and len(frame) >= 18:
+        (ethertype,) = struct.unpack_from("!H", frame, 16)
+        start, tagged = 18, True
+    if ethertype != ETHERTYPE_LLDP:
+        raise InvalidField("frame", f"ethertype {ethertype:#06x}", "no LLDP frame")
+    tlvs = list(_tlvs(frame, start))
+    if [kind for kind, _ in tlvs[:3]] != [_CHASSIS_ID, _PORT_ID, _TTL]:
+        raise InvalidField("frame", frame.hex(), "it must begin with chassis id, port id and TTL")
+    (_, chassis), (_, port), (_, ttl) = tlvs[:3]
+    if len(ttl) < 2:
+        raise InvalidField("ttl", ttl.hex(), "expected two octets")
+    rest: dict[int, bytes] = {}
+    for kind, value in tlvs[3:]:
+        rest.setdefault(kind, value)
+    return Neighbor(
+        chassis_id=_identifier("chassis_id", chassis, _CHASSIS_SUBTYPES),
+        port_id=_identifier("port_id", port, _PORT_SUBTYPES),
+        system_name=_text(rest.get(_SYSTEM_NAME, b"")),
+        port_description=_text(rest.get(_PORT_DESCRIPTION, b"")),
+        management_addresses=tuple(
+            address
+            for kind, value in tlvs[3:]
+            if kind == _MANAGEMENT_ADDRESS and (address := _management_address(value))
+        ),
+        capabilities=_capabilities(rest.get(_CAPABILITIES, b"")),
+        ttl=int.from_bytes(ttl[:2], "big"),
+        source_mac=frame[6:12].hex(":"),
+        tagged=tagged,
+    )
+
+
+def _tlvs(frame: bytes, position: int) -> Iterator[tuple[int, bytes]]:
+    """(type, value) pairs up to the end TLV; what follows that is padding."""
+    while position < len(frame):
+        if position + 2 > len(frame):
+            raise InvalidField("frame", frame.hex(), "cut short in the head of a TLV")
+        (head,) = struct.unpack_from("!H", frame, position)
+        kind, length = head >> 9, head & 0x1FF
+        value = frame[position + 2 : position + 2 + length]
+        if len(value) < length:
+            raise InvalidField("frame", frame.hex(), f"cut short in the TLV of type {kind}")
+        if kind == _END:
+            return
+        yield kind, value
+        position += 2 + length
+
+
+def _identifier(field: str, value: bytes, subtypes: dict[int, str]) -> LldpId:
+    if len(value) < 2:
+        raise InvalidField(field, value.hex(), "expected a subtype and a value")
+    name, octets = subtypes.get(value[0], "unhandled"), value[1:]
+    if name == "mac" and len(octets) == _MAC_BYTES:
+        return LldpId(name, octets.hex(":"))
+    if name == "ip" and (address := _address(octets)):
+        return LldpId(name, address)
+    if name in ("mac", "ip", "unhandled"):
+        return LldpId("unhandled", octets.hex(" ").upper())
+    return LldpId(name, _text(octets))
+
+
+def _management_address(value: bytes) -> str:
+    return _address(value[1 : 1 + value[0]]) if value else ""
+
+
+def _address(octets: bytes) -> str:
+    """An address with its IANA family in front, or ""."""
+    if octets and len(octets) == 1 + _ADDRESS_FAMILIES.get(octets[0], -1):
+        return str(ipaddress.ip_address(octets[1:]))
+    return ""
+
+
+def _capabilities(value: bytes) -> frozenset[str]:
+    if len(value) < 4:
+        return frozenset()
+    enabled = int.from_bytes(value[2:4], "big")
+    return frozenset(name for bit, name in enumerate(_CAPABILITY_NAMES) if enabled >> bit & 1)
+
+
+def _text(octets: bytes) -> str:
+    return octets.decode("utf-8", "replace").partition("\0")[0]

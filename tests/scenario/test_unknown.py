@@ -1,0 +1,355 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What did not answer is unknown, not empty; what answered yes is not yet done."""
+
+from dataclasses import replace
+
+import pytest
+
+from sriov_agent.core.model import ALL, RELEASED, Scope
+from sriov_agent.core.report import PortState
+from sriov_agent.exceptions import Unavailable
+from tests import neutron
+from tests.topology import (
+    LEAF_A,
+    LEAF_B,
+    PF_A,
+    PF_B,
+    binding,
+    neighbor,
+    port_id,
+    switch_port,
+    vf_address,
+)
+
+VF_A0 = vf_address(PF_A, 0)
+CREATE = ("port.create.end", neutron.port(1))
+DELETE = ("port.delete.end", neutron.deleted(1))
+
+
+class NoSource:
+    """A table of ports that cannot be read."""
+
+    def bindings(self):
+        raise Unavailable("ports.db: disk I/O error")
+
+
+def test_while_the_source_cannot_be_read_nothing_is_done(compute):
+    compute.hear(*CREATE)
+    state, made = compute.state(), len(compute.steps.made)
+    compute.reconciler.source = NoSource()
+    for scope in (ALL, Scope(frozenset({port_id(1)}))):
+        with pytest.raises(Unavailable, match="disk I/O error"):
+            compute.reconcile(scope)
+
+    assert compute.state() == state
+    assert len(compute.steps.made) == made
+
+
+def test_while_the_record_cannot_be_read_nothing_is_done(compute):
+    compute.hear(*CREATE)
+    state, made = compute.state(), len(compute.steps.made)
+    path = compute.store.database.path
+    kept = path.read_bytes()
+    path.with_name("agent.db-wal").unlink(missing_ok=True)
+    path.write_bytes(b"no database at all, but long enough to be taken for one" * 100)
+    with pytest.raises(Unavailable, match=r"agent\.db"):
+        compute.reconcile()
+    path.write_bytes(kept)
+
+    assert compute.state() == state
+    assert len(compute.steps.made) == made
+
+
+def test_a_pf_that_cannot_be_seen_keeps_what_it_has(compute):
+    compute.hear(*CREATE)
+    claims, vfs, opened = compute.claims(), compute.settings(), compute.open()
+    compute.kernel.absent[PF_A] = "PF 0000:3b:00.0: its netdev is gone"
+    compute.hear(*DELETE)
+    compute.reconcile()
+
+    assert (compute.claims(), compute.settings(), compute.open()) == (claims, vfs, opened)
+    assert compute.report(1).state == PortState.RELEASING
+    assert compute.report(1).unmet[0].endswith("its netdev is gone")
+    assert "PF 0000:3b:00.0: its netdev is gone" in compute.last.unmet
+
+    del compute.kernel.absent[PF_A]
+    compute.reconcile()
+    assert compute.claims() == compute.open() == {}
+
+
+def test_a_pf_that_cannot_be_seen_holds_up_no_other(compute):
+    compute.hear(*CREATE)
+    compute.kernel.absent[PF_A] = "gone"
+    compute.hear("port.create.end", neutron.port(2))
+
+    assert compute.report(2).state == PortState.MET
+    assert compute.report(1).state == PortState.UNMET
+    assert compute.claims()[port_id(1)].vf == VF_A0
+
+
+def test_with_the_fabric_down_the_vf_is_ready_and_the_port_is_not_met(compute):
+    compute.fabric.down = True
+    compute.hear(*CREATE)
+
+    assert compute.settings()[VF_A0] == binding(1).vf_settings()
+    assert compute.report(1).state == PortState.UNMET
+    assert compute.report(1).unmet == (
+        "VLAN 15 not seen open on switch 'leaf1' port 'swp1': device manager: no answer",
+    )
+
+    compute.fabric.down = False
+    compute.reconcile(Scope(frozenset({port_id(1)})))
+    assert compute.report(1).state == PortState.MET
+    assert compute.open() == {LEAF_A: {15}}
+
+
+def test_a_fabric_that_fails_in_between_is_asked_again_before_it_is_believed(compute):
+    compute.hear(*CREATE)
+    compute.fabric.down = True
+    compute.hear("port.update.end", neutron.port(1, revision=2, vlan=20))
+    assert compute.report(1).state == PortState.UNMET
+    assert compute.open() == {LEAF_A: {15}}
+
+    compute.fabric.down = False
+    compute.reconcile(Scope(frozenset({port_id(1)})))
+    assert compute.report(1).state == PortState.MET
+    assert compute.open() == {LEAF_A: {20}}
+
+
+def test_with_the_fabric_down_a_release_goes_on_and_the_vlan_is_closed_later(compute):
+    compute.hear(*CREATE)
+    compute.fabric.down = True
+    compute.hear(*DELETE)
+    compute.reconcile()
+    assert compute.settings()[VF_A0] == RELEASED
+    assert compute.claims() == {}
+    assert compute.open() == {LEAF_A: {15}}
+
+    compute.start()
+    compute.fabric.down = False
+    compute.reconcile()
+    assert compute.open() == {}
+    assert compute.store.switch_ports() == []
+
+
+def test_a_switch_port_that_cannot_be_read_is_left_alone_and_the_others_are_not(compute):
+    compute.hear(*CREATE)
+    compute.hear("port.create.end", neutron.port(2))
+    compute.fabric.dark = {LEAF_A}
+    compute.hear(*DELETE)
+    compute.hear("port.delete.end", neutron.deleted(2))
+    compute.reconcile()
+
+    assert compute.open() == {LEAF_A: {15}}
+    assert compute.store.switch_ports() == [LEAF_A]
+    assert compute.claims() == {}
+
+
+def test_a_vlan_that_the_device_manager_refuses_is_said_and_holds_up_nothing_else(compute):
+    compute.fabric.forbidden = {20}
+    compute.hear("port.create.end", neutron.port(1, vlan=20))
+    assert compute.report(1).unmet[0].endswith(": VLAN 20 is not allowed here")
+
+    compute.hear("port.create.end", neutron.port(2))
+    assert compute.report(2).state == PortState.MET
+
+
+def test_a_fabric_that_says_yes_and_opens_nothing_is_not_believed(compute):
+    compute.fabric.deaf = True
+    compute.hear(*CREATE)
+
+    assert compute.report(1).unmet == ("VLAN 15 not seen open on switch 'leaf1' port 'swp1'",)
+
+
+def test_what_somebody_else_opened_for_this_host_is_closed_by_the_next_full_pass(compute):
+    compute.hear(*CREATE)
+    compute.fabric.open[LEAF_A] = frozenset({15, 99})
+    compute.fabric.open[LEAF_B] = frozenset({15})
+    compute.reconcile()
+
+    assert compute.open() == {LEAF_A: {15}}
+
+
+def test_a_vlan_that_somebody_else_closed_is_opened_by_the_next_full_pass(compute):
+    compute.hear(*CREATE)
+    compute.fabric.open[LEAF_A] = frozenset()
+    compute.reconcile()
+
+    assert compute.open() == {LEAF_A: {15}}
+    assert compute.report(1).state == PortState.MET
+
+
+@pytest.mark.parametrize(
+    ("heard", "reason"),
+    [
+        ([], "no LLDP neighbor"),
+        ([neighbor(), neighbor(leaf=9)], "ambiguous LLDP neighbors: 'leaf1' port 'swp1', 'leaf9'"),
+        ([neighbor(ttl=0)], "no LLDP neighbor that is a switch"),
+    ],
+)
+def test_without_one_neighbor_nothing_is_opened_and_nothing_closed(compute, heard, reason):
+    compute.lldp.heard[PF_A] = heard
+    compute.hear(*CREATE)
+    assert compute.report(1).state == PortState.UNMET
+    assert reason in compute.report(1).unmet[0]
+    assert compute.settings()[VF_A0].vlan == 15
+    assert compute.open() == {}
+
+    compute.lldp.heard[PF_A] = [neighbor()]
+    compute.reconcile()
+    assert compute.report(1).state == PortState.MET
+
+    compute.lldp.heard[PF_A] = heard
+    compute.reconcile()
+    assert compute.open() == {LEAF_A: {15}}
+    assert reason in compute.report(1).unmet[0]
+
+
+def test_a_vlan_is_closed_where_it_was_opened_also_when_lldp_is_silent(compute):
+    compute.hear(*CREATE)
+    compute.lldp.heard[PF_A] = []
+    compute.start()
+    compute.hear(*DELETE)
+
+    assert compute.open() == {}
+    assert compute.store.switch_ports() == []
+
+
+def test_an_lldpd_that_does_not_answer_is_said(compute):
+    compute.hear(*CREATE)
+    compute.lldp.down = True
+    compute.reconcile()
+
+    assert compute.open() == {LEAF_A: {15}}
+    assert compute.report(1).unmet[0].endswith("is lldpd running?")
+    assert any("is lldpd running?" in why for why in compute.last.unmet)
+
+
+def test_without_a_fabric_to_wait_for_lldp_is_not_missed(compute):
+    compute.fabric.required = False
+    compute.lldp.down = True
+    compute.hear(*CREATE)
+
+    assert compute.report(1).state == PortState.MET
+    assert compute.last.unmet == ()
+
+
+def test_a_pf_that_hangs_on_another_switch_port_is_open_there(compute):
+    compute.hear(*CREATE)
+    compute.lldp.heard[PF_A] = [neighbor(leaf=3)]
+    compute.reconcile()
+
+    assert compute.open()[switch_port(PF_A, leaf=3)] == {15}
+    assert compute.report(1).switch_port == switch_port(PF_A, leaf=3)
+
+    compute.hear(*DELETE)
+    assert compute.open() == {}
+
+
+@pytest.mark.parametrize(
+    "name", ["mac", "vlan", "spoofchk", "trust", "link_state", "min_tx_rate", "max_tx_rate"]
+)
+def test_a_setting_that_the_kernel_takes_and_does_not_change_is_not_met(compute, name):
+    compute.kernel.vf(PF_A, 0).deaf = frozenset({name})
+    compute.ports.create(rich(1))
+    compute.reconcile()
+
+    assert compute.report(1).state == PortState.UNMET
+    [why] = compute.report(1).unmet
+    assert why.startswith(f"{name} of VF {VF_A0} is ")
+    assert len(compute.kernel.messages) < 4
+
+    compute.kernel.vf(PF_A, 0).deaf = frozenset()
+    compute.reconcile()
+    assert compute.report(1).state == PortState.MET
+
+
+def test_a_setting_that_the_kernel_refuses_stops_no_other(compute):
+    compute.kernel.vf(PF_A, 0).refused = frozenset({"mac"})
+    compute.ports.create(rich(1))
+    compute.ports.create(rich(2))
+    compute.reconcile()
+
+    assert compute.report(1).unmet == (
+        f"mac of VF {VF_A0} is 00:00:00:00:00:00, not 02:5a:00:00:00:01: VF 0: mac: EBUSY",
+    )
+    assert compute.settings()[VF_A0] == replace(rich(1).vf_settings(), mac=RELEASED.mac)
+    assert compute.report(2).state == PortState.MET
+
+
+def test_a_vf_that_does_not_let_go_is_held_until_it_does(compute):
+    compute.hear(*CREATE)
+    compute.kernel.vf(PF_A, 0).refused = frozenset({"vlan"})
+    compute.hear(*DELETE)
+
+    assert compute.report(1).state == PortState.RELEASING
+    assert compute.claims().keys() == {port_id(1)}
+    assert compute.settings()[VF_A0] == replace(RELEASED, vlan=15)
+    assert compute.open() == {LEAF_A: {15}}
+
+    compute.kernel.vf(PF_A, 0).refused = frozenset()
+    compute.reconcile()
+    assert compute.settings()[VF_A0] == RELEASED
+    assert compute.claims() == compute.open() == {}
+
+
+def test_what_igb_cannot_do_is_said_and_stops_nothing(igb):
+    igb.ports.create(rich(1))
+    igb.reconcile()
+
+    assert igb.report(1).state == PortState.MET
+    assert igb.report(1).unsupported == ("link_state", "min_tx_rate")
+    done = replace(rich(1).vf_settings(), link_state="auto", min_tx_rate=0)
+    assert igb.settings()[VF_A0] == done
+    assert igb.open() == {LEAF_A: {15}}
+
+    messages = len(igb.kernel.messages)
+    igb.reconcile()
+    assert igb.report(1).unsupported == ("link_state", "min_tx_rate")
+    assert len(igb.kernel.messages) == messages
+
+
+def test_what_igb_cannot_do_is_not_in_the_way_of_a_release(igb):
+    before = igb.state()
+    igb.ports.create(rich(1))
+    igb.reconcile()
+    igb.ports.delete(port_id(1))
+    igb.reconcile()
+
+    assert igb.state() == before
+    assert igb.last.ports == {}
+
+
+def rich(number):
+    """A port that asks for something other than an unused VF's in every setting."""
+    return binding(
+        number,
+        qos=3,
+        spoofchk=False,
+        trust=True,
+        link_state="enable",
+        min_tx_rate=10,
+        max_tx_rate=100,
+    )
+
+
+def test_a_vf_that_somebody_else_uses_is_never_touched(compute):
+    for pf, index, used in ((PF_A, 0, "netdev v0 is up"), (PF_B, 0, ""), (PF_B, 1, "")):
+        vf = compute.kernel.vf(pf, index)
+        vf.used = used
+        if not used:
+            vf.settings = replace(RELEASED, mac="02:ff:00:00:00:01", vlan=44 * index)
+            vf.driver = "vfio-pci"
+    others = {vf_address(PF_A, 0), vf_address(PF_B, 0), vf_address(PF_B, 1)}
+    before = compute.settings()
+    for number in range(1, 7):
+        compute.hear("port.create.end", neutron.port(number))
+    assert not others & {held.vf for held in compute.claims().values()}
+    assert compute.report(6).unmet == (
+        "physical_network 'physnet2': no free VF: of 8 VFs 5 are held by ports "
+        "and 3 used by others",
+    )
+    for number in range(1, 7):
+        compute.hear("port.delete.end", neutron.deleted(number))
+
+    assert compute.settings() == before

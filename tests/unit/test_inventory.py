@@ -1,0 +1,237 @@
+# SPDX-License-Identifier: Apache-2.0
+"""sysfs and rtnetlink put together: what is seen whole is told, everything else has a reason."""
+
+from dataclasses import replace
+
+import pytest
+
+from sriov_agent.core.fields import ZERO_MAC
+from sriov_agent.core.model import RELEASED, VfSettings
+from sriov_agent.exceptions import Refused, Unavailable, Unsupported
+from sriov_agent.host.inventory import Inventory, held_by
+from sriov_agent.host.rtnl import Link
+from sriov_agent.host.sysfs import Function, Sysfs
+from tests.fakes.sysfs import UP, SysfsTree
+from tests.topology import PF_A, PF_B, port_mac, vf_address
+
+MAC = port_mac(1)
+
+
+class Rtnetlink:
+    """The kernel's links; ``lacking`` and ``refusing`` are settings by name."""
+
+    def __init__(self):
+        self.devices = {
+            name: Link(index=index, name=name, mac=f"52:54:00:aa:00:0{index}", carrier=True)
+            for index, name in enumerate(["lo", "ens1", "ens2"], 1)
+        }
+        for name in ("ens1", "ens2"):
+            self.give(name, [RELEASED] * 4)
+        self.lacking, self.refusing = set(), set()
+        self.answers = True
+
+    def give(self, name, vfs, num_vfs=None):
+        count = len(vfs) if num_vfs is None else num_vfs
+        self.devices[name] = replace(self.devices[name], vfs=tuple(vfs), num_vfs=count)
+
+    def links(self):
+        if not self.answers:
+            raise Unavailable("RTM_GETLINK failed")
+        return dict(self.devices)
+
+    def set_vfs(self, link, changes):
+        name = next(name for name, device in self.devices.items() if device.index == link.index)
+        vfs, refused = list(self.devices[name].vfs), {}
+        for index, change in changes:
+            for setting, value in change.items().items():
+                if setting in self.lacking:
+                    refused[index, setting] = Unsupported(setting)
+                elif setting in self.refusing:
+                    refused[index, setting] = Refused(setting)
+                else:
+                    vfs[index] = replace(vfs[index], **{setting: value})
+        self.give(name, vfs)
+        return refused
+
+
+@pytest.fixture
+def tree(tmp_path):
+    tree = SysfsTree(tmp_path / "sys")
+    tree.add_pf(PF_A)
+    tree.add_pf(PF_B)
+    return tree
+
+
+@pytest.fixture
+def kernel():
+    return Rtnetlink()
+
+
+@pytest.fixture
+def inventory(tree, kernel):
+    return Inventory([("physnet2", "ens1"), ("physnet3", PF_B)], kernel, Sysfs(tree.root))
+
+
+def test_pfs_are_seen_with_their_vfs(inventory, kernel):
+    kernel.give("ens1", [replace(RELEASED, trust=True), *[RELEASED] * 3])
+    pfs, errors = inventory.pfs()
+
+    assert errors == {}
+    assert list(pfs) == [PF_A, PF_B]
+    pf = pfs[PF_A]
+    assert (pf.address, pf.netdev, pf.physical_network) == (PF_A, "ens1", "physnet2")
+    assert (pf.mac, pf.carrier, pf.total_vfs) == ("52:54:00:aa:00:02", True, 7)
+    assert [vf.address for vf in pf.vfs] == [vf_address(PF_A, index) for index in range(4)]
+    assert [vf.settings.trust for vf in pf.vfs] == [True, False, False, False]
+    assert {(vf.pf, vf.driver, vf.held_by) for vf in pf.vfs} == {(PF_A, "igbvf", "")}
+    assert [vf.netdev for vf in pf.vfs] == ["ens1v0", "ens1v1", "ens1v2", "ens1v3"]
+
+
+def only_the_other(inventory, why):
+    pfs, errors = inventory.pfs()
+    assert list(pfs) == [PF_B]
+    assert list(errors) == [f"pf {PF_A}"]
+    assert why in errors[f"pf {PF_A}"]
+    return True
+
+
+def test_a_pf_that_vanishes_is_an_error_and_the_others_stay(inventory, tree, kernel):
+    inventory.pfs()
+    tree.remove_pf(PF_A)
+    del kernel.devices["ens1"]
+    assert only_the_other(inventory, "no network device")
+
+
+def test_a_pf_that_was_renamed_stays_the_same_pf(inventory, tree, kernel):
+    inventory.pfs()
+    tree.rename_netdev(PF_A, "ens1", "uplink0")
+    kernel.devices["uplink0"] = replace(kernel.devices.pop("ens1"), name="uplink0")
+    pfs, errors = inventory.pfs()
+    assert errors == {}
+    assert pfs[PF_A].netdev == "uplink0"
+
+
+def test_a_pf_that_was_never_seen_is_told_by_the_name_it_was_given(tree, kernel):
+    inventory = Inventory([("physnet2", "ens9"), ("physnet3", PF_B)], kernel, Sysfs(tree.root))
+    pfs, errors = inventory.pfs()
+    assert list(pfs) == [PF_B]
+    assert errors == {"pf ens9": "there is no network device 'ens9'"}
+
+
+def test_a_pf_that_turns_up_later_is_seen(tree, kernel):
+    tree.remove_pf(PF_A)
+    inventory = Inventory([("physnet2", "ens1")], kernel, Sysfs(tree.root))
+    assert inventory.pfs()[0] == {}
+    tree.add_pf(PF_A)
+    assert list(inventory.pfs()[0]) == [PF_A]
+
+
+def test_a_pf_that_the_kernel_does_not_list_is_an_error(inventory, kernel):
+    inventory.pfs()
+    del kernel.devices["ens1"]
+    assert only_the_other(inventory, "ens1 is not in the kernel's link dump")
+
+
+@pytest.mark.parametrize("count", [0, 3, 5])
+def test_vfs_that_came_or_went_between_two_looks_are_unknown(inventory, kernel, count):
+    kernel.give("ens1", [RELEASED] * count)
+    assert only_the_other(inventory, f"4 VFs in sysfs, {count} in rtnetlink")
+
+
+def test_vfs_that_the_kernel_did_not_list_are_unknown(inventory, kernel):
+    kernel.give("ens1", [RELEASED] * 3, num_vfs=4)
+    assert only_the_other(inventory, "3 of 4")
+
+
+def test_a_gap_among_vfs_is_that_pfs_error(inventory, tree):
+    (tree.device(PF_A) / "virtfn1").unlink()
+    assert only_the_other(inventory, "gaps")
+
+
+def test_when_the_kernel_does_not_answer_every_pf_is_unknown(inventory, kernel):
+    inventory.pfs()
+    kernel.answers = False
+    pfs, errors = inventory.pfs()
+    assert pfs == {}
+    assert errors == {"pf ens1": "RTM_GETLINK failed", f"pf {PF_B}": "RTM_GETLINK failed"}
+
+
+def test_a_setting_that_the_driver_lacks_is_remembered_for_its_pf(inventory, kernel):
+    inventory.pfs()
+    kernel.lacking, kernel.refusing = {"trust"}, {"mac"}
+    refused = inventory.set_vfs(PF_A, [(1, VfSettings(mac=MAC, vlan=15, trust=True))])
+
+    assert set(refused) == {(1, "mac"), (1, "trust")}
+    pfs, _ = inventory.pfs()
+    assert pfs[PF_A].vfs[1].settings == replace(RELEASED, vlan=15)
+    assert pfs[PF_A].unsupported == {"trust"}
+    assert pfs[PF_B].unsupported == frozenset()
+
+    kernel.lacking = {"link_state"}
+    inventory.set_vfs(PF_A, [(0, VfSettings(link_state="disable"))])
+    assert inventory.pfs()[0][PF_A].unsupported == {"trust", "link_state"}
+
+
+def test_a_pf_that_was_not_seen_is_not_set(inventory):
+    with pytest.raises(Unavailable, match=PF_A):
+        inventory.set_vfs(PF_A, [(0, VfSettings(vlan=15))])
+
+
+def test_the_use_of_a_vf_is_told(inventory, tree, kernel):
+    tree.set_flags("ens1v0", UP)
+    tree.remove_netdev(vf_address(PF_A, 1), "ens1v1", moved=True)
+    kernel.give("ens1", [RELEASED, RELEASED, replace(RELEASED, vlan=7), RELEASED])
+    pfs, _ = inventory.pfs()
+    assert [vf.held_by for vf in pfs[PF_A].vfs] == [
+        "netdev ens1v0 is up",
+        "its netdev is in another network namespace",
+        "VLAN 7 is set",
+        "",
+    ]
+
+
+def function(driver, netdev="ens1v0", used=""):
+    return Function(
+        address=vf_address(PF_A, 0),
+        index=0,
+        driver=driver,
+        netdev=netdev,
+        net=netdev is not None or used == "moved",
+        used="" if used == "moved" else used,
+    )
+
+
+WITH_NETDEV = function("igbvf")
+PASSED_THROUGH = function("vfio-pci", netdev=None)
+UNBOUND = function(None, netdev=None)
+
+
+@pytest.mark.parametrize(
+    ("seen", "settings", "holder"),
+    [
+        (WITH_NETDEV, RELEASED, ""),
+        (WITH_NETDEV, replace(RELEASED, mac=MAC), ""),
+        (WITH_NETDEV, replace(RELEASED, vlan=15), "VLAN 15 is set"),
+        (WITH_NETDEV, replace(RELEASED, trust=True, max_tx_rate=5), ""),
+        (function("igbvf", used="netdev ens1v0 is up"), RELEASED, "netdev ens1v0 is up"),
+        (
+            function("igbvf", used="netdev ens1v0 is up"),
+            replace(RELEASED, vlan=15),
+            "netdev ens1v0 is up",
+        ),
+        (
+            function("igbvf", netdev=None, used="moved"),
+            RELEASED,
+            "its netdev is in another network namespace",
+        ),
+        (PASSED_THROUGH, RELEASED, ""),
+        (PASSED_THROUGH, replace(RELEASED, mac=None), ""),
+        (PASSED_THROUGH, replace(RELEASED, mac=ZERO_MAC, vlan=15), "VLAN 15 is set"),
+        (PASSED_THROUGH, replace(RELEASED, mac=MAC), f"driver vfio-pci and MAC {MAC} set"),
+        (UNBOUND, RELEASED, ""),
+        (UNBOUND, replace(RELEASED, mac=MAC), f"driver none and MAC {MAC} set"),
+        (UNBOUND, VfSettings(), ""),
+    ],
+)
+def test_who_holds_a_vf(seen, settings, holder):
+    assert held_by(seen, settings) == holder

@@ -17,6 +17,7 @@ from sriov_agent.exceptions import ConfigError, SriovAgentError
 from sriov_agent.hook.loader import load
 from sriov_agent.host.inventory import Inventory
 from sriov_agent.host.lldp.lldpd import Lldpd
+from sriov_agent.host.lldp.watch import Watch
 from sriov_agent.host.netlink import Netlink
 from sriov_agent.libvirt.files import InterfaceFiles
 from sriov_agent.reconciler import Reconciler
@@ -68,7 +69,7 @@ class Backoff:
 
 
 class Agent:
-    """Reconciles whenever it is woken, when a retry is due, and every ``resync_interval``."""
+    """Reconciles when woken by its source or LLDP, when a retry is due, and every so often."""
 
     def __init__(self, conf: cfg.ConfigOpts, counters: Counters | None = None) -> None:
         self.counters = counters or Counters()
@@ -82,6 +83,7 @@ class Agent:
             fabric=load(conf),
             record=self.store,
         )
+        self._lldp = Watch(conf.lldp.command, lambda: self.wake(None))
         self.resync_interval = conf.agent.resync_interval
         self._backoff = Backoff(conf.agent.retry_min, conf.agent.retry_max)
         self._wakes: queue.SimpleQueue[frozenset[str] | None] = queue.SimpleQueue()
@@ -99,6 +101,7 @@ class Agent:
     def run(self) -> None:
         """Reconcile until :meth:`stop`. What ports have they keep: a stop changes nothing."""
         self.source.start(self.wake)
+        self._lldp.start()
         try:
             resync = time.monotonic()
             while not self._stop.is_set():
@@ -109,6 +112,7 @@ class Agent:
                     resync = time.monotonic() + self.resync_interval
                 self._pass(scope)
         finally:
+            self._lldp.stop()
             self.source.stop()
 
     def _next_scope(self, resync: float) -> Scope | None:

@@ -46,15 +46,18 @@ class Inventory:
         try:
             links = self.netlink.links()
         except Unavailable as error:
-            return {}, {f"pf {device}": str(error) for _, device in self.mappings}
+            keys = (self._addresses.get(device, device) for _, device in self.mappings)
+            return {}, {f"pf {key}": str(error) for key in keys}
         for physical_network, device in self.mappings:
             key = device
             try:
                 key = self._addresses.get(device) or self.sysfs.pf_address(device)
                 self._addresses[device] = key
+                if key in pfs:
+                    raise Unavailable(f"PF {key} is configured twice, the second time as {device}")
                 pfs[key] = self._pf(key, physical_network, links)
             except SriovAgentError as error:
-                errors[f"pf {key}"] = str(error)
+                errors[f"pf {device if key in pfs else key}"] = str(error)
         return pfs, errors
 
     def set_vfs(

@@ -38,7 +38,7 @@ class InterfaceFiles:
                     continue
                 try:
                     found[port_id] = xml.parse(path.read_text("utf-8"))
-                except (InvalidField, UnicodeDecodeError):
+                except (InvalidField, UnicodeDecodeError, IsADirectoryError, FileNotFoundError):
                     found[port_id] = None
         except OSError as error:
             raise Unavailable(f"interface files in {self.directory}: {error}") from error

@@ -71,7 +71,8 @@ class Notifications:
 
     def _listen(self) -> None:
         try:
-            self._listener.start()
+            # One at a time, in their order: a tenant's word is added to what was said before it.
+            self._listener.start(override_pool_size=1)
         except Exception:
             LOG.exception("cannot listen for notifications")
         else:

@@ -2,7 +2,10 @@
 """The agent and sriovctl on real VFs, leaves and lldpd; every fact read from another witness."""
 
 import json
+import os
 import signal
+import time
+from pathlib import Path
 
 import pytest
 
@@ -11,6 +14,7 @@ from tools.demo import witness
 from tools.demo.witness import run
 
 FLOOR_VLAN = 1
+SEEN_SECONDS = 60
 
 
 def vf(pf, index):
@@ -42,6 +46,13 @@ def module_host(tmp_path_factory, pfs):
 def host(module_host, pfs):
     yield module_host
     assert_unused(module_host, pfs)
+
+
+def wait_until(seen):
+    deadline = time.monotonic() + SEEN_SECONDS
+    while not seen():
+        assert time.monotonic() < deadline
+        time.sleep(0.5)
 
 
 def assert_unused(host, pfs):
@@ -144,3 +155,34 @@ def test_a_killed_daemon_goes_on_where_it_stopped(tmp_path, pfs):
         assert_unused(host, pfs)
         daemon.send_signal(signal.SIGTERM)
         assert daemon.wait(60) == 0
+
+
+@pytest.fixture
+def silent_leaf(pfs):
+    """The first PF's leaf without its lldpd, which said goodbye; the value starts it again."""
+    leaf = pfs[0]["leaf"]
+    files = f"/run/sriov-lab/{leaf}.lldpd"
+    command = f"lldpd -u {files}.socket -p {files}.pid -O {files}.conf -I swp1 -C swp1".split()
+    os.kill(int(Path(f"{files}.pid").read_text()), signal.SIGTERM)
+    wait_until(lambda: leaf not in run("lldpcli", "show", "neighbors"))
+    started = []
+
+    def start():
+        started.append(run("ip", "netns", "exec", leaf, *command))
+
+    yield start
+    if not started:
+        start()
+
+
+def test_a_port_is_met_as_soon_as_its_switch_is_heard(tmp_path, pfs, silent_leaf):
+    host = Host(tmp_path, [pfs[0]["pci"]], retry_seconds=3600)
+    with host.agent():
+        port = ["port", "create", "--physical-network", "physnet2", "--vlan", "15", "waiting"]
+        status, _, said = host.ctl(*port, "--mac", "02:aa:00:00:00:05", "--wait", "5")
+        assert status == 1
+        assert "no LLDP neighbor" in said
+        silent_leaf()
+        wait_until(lambda: host.show("waiting")["state"] == "met")
+        assert 15 in open_vlans(pfs[0])
+        assert_unused(host, pfs)

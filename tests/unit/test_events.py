@@ -158,6 +158,16 @@ def test_a_members_view_adds_to_what_is_known(with_port):
     assert (port.vlan, port.physical_network, port.pci_slot) == (150, "physnet1", "0000:3b:02.0")
 
 
+def test_a_members_view_leaves_the_port_in_its_network(listener):
+    listener.take("network.create", {"network": NET})
+    listener.port(**NO_VLAN)
+    listener.take("port.update", {"port": member_view(revision_number=4, name="renamed")})
+    port = listener.bound.ports[ID]
+    assert (port.name, port.vlan) == ("renamed", 150)
+    moved = NET | {"provider:segmentation_id": 151, "revision_number": 2}
+    assert listener.take("network.update", {"network": moved}) == [frozenset({ID})]
+
+
 def test_a_members_view_of_a_port_that_is_not_known_here_says_nothing(listener):
     assert listener.take("port.create", {"port": member_view()}) == []
     assert listener.ports.get(ID) is None

@@ -153,7 +153,14 @@ def test_when_the_kernel_does_not_answer_every_pf_is_unknown(inventory, kernel):
     kernel.answers = False
     pfs, errors = inventory.pfs()
     assert pfs == {}
-    assert errors == {"pf ens1": "RTM_GETLINK failed", f"pf {PF_B}": "RTM_GETLINK failed"}
+    assert errors == {f"pf {PF_A}": "RTM_GETLINK failed", f"pf {PF_B}": "RTM_GETLINK failed"}
+
+
+def test_a_pf_that_is_configured_twice_is_told(tree, kernel):
+    twice = [("physnet1", "ens1"), ("physnet2", PF_A)]
+    pfs, errors = Inventory(twice, kernel, Sysfs(tree.root)).pfs()
+    assert pfs[PF_A].physical_network == "physnet1"
+    assert errors == {f"pf {PF_A}": f"PF {PF_A} is configured twice, the second time as {PF_A}"}
 
 
 def test_a_setting_that_the_driver_lacks_is_remembered_for_its_pf(inventory, kernel):

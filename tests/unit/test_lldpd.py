@@ -115,14 +115,24 @@ def test_a_neighbor_that_does_not_say_where_it_is_is_left_out_and_the_others_sta
     assert len(read_neighbors(document(lacking, entry()))) == 1
 
 
-@pytest.mark.parametrize("ttl", [[], [{}], [{"value": "-1"}], [{"value": "soon"}], "120"])
+@pytest.mark.parametrize(
+    "ttl",
+    [[], [{}], [{"value": "-1"}], [{"value": "soon"}], [{"value": "9" * 5000}], "120"],
+)
 def test_without_a_lifetime_it_is_on_its_way_out(ttl):
     port = entry()["port"][0] | {"ttl": ttl}
     [(_, neighbor)] = read_neighbors(document(entry(port=[port])))
     assert neighbor.ttl == 0
 
 
-@pytest.mark.parametrize("text", ["", "lldp", "[]", "null", "{}", '{"lldp"', '{"interface": []}'])
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("", "lldp", "[]", "null", "{}", '{"lldp"', '{"interface": []}'),
+        '{"lldp":' + "[" * 100_000,
+        '{"lldp":' + "9" * 5000 + "}",
+    ],
+)
 def test_what_is_no_json0_is_unknown_and_not_empty(text):
     for read in (read_neighbors, local_ids):
         with pytest.raises(Unavailable, match="json0"):
@@ -144,6 +154,18 @@ def test_any_name_comes_through_as_it_is(name):
     chassis = entry()["chassis"][0] | {"name": [{"value": name}]}
     [(_, neighbor)] = read_neighbors(document(entry(chassis=[chassis])))
     assert neighbor.system_name == name
+
+
+@pytest.mark.parametrize("field", ["chassis", "port"])
+def test_half_a_surrogate_pair_does_not_come_through(field):
+    broken = {"id": [{"type": "mac", "value": "52:54\ud800"}], "ttl": [{"value": "120"}]}
+    broken |= {"name": [{"value": "leaf\udfff"}], "descr": [{"value": "\ud800"}]}
+    [(_, neighbor)] = read_neighbors(document(entry(**{field: [broken]})))
+    [(_, ids)] = local_ids(document(entry(**{field: [broken]})))
+    said = [neighbor.system_name, neighbor.port_description]
+    said += [text for one in ids for text in (one.subtype, one.value)]
+    assert "".join(said).encode()
+    assert "52:54?" in said
 
 
 def test_what_this_host_announces():
@@ -202,6 +224,7 @@ def test_without_pfs_nobody_is_asked():
     ("command", "why"),
     [
         (("/nonexistent/lldpcli",), "not found: install lldpd"),
+        ((), "not found: install lldpd"),
         (("/",), "lldpcli: "),
         ((sys.executable, "-c", "import sys; sys.exit('no \\x1b socket')"), r"'no \\x1b socket'"),
         ((sys.executable, "-c", "print('{}')"), "json0"),

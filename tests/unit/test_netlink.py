@@ -26,12 +26,11 @@ LO = Link(index=1, name="lo", mac="00:00:00:00:00:00", carrier=False)
 def test_the_links_of_this_namespace():
     with Netlink() as netlink:
         links = netlink.links()
-    assert set(links) == {path.name for path in Path("/sys/class/net").glob("*/ifindex")}
+    assert set(links) == {path.parent.name for path in Path("/sys/class/net").glob("*/ifindex")}
     assert links["lo"].index == 1
     assert links["lo"].mac == "00:00:00:00:00:00"
     for name, link in links.items():
         assert link.index == int(Path("/sys/class/net", name, "ifindex").read_text())
-        assert link.all_vfs() == ()
 
 
 @pytest.mark.parametrize("count", [0, 1, BATCH, BATCH + 1, 3 * BATCH])

@@ -57,6 +57,43 @@ def test_what_the_driver_does_not_tell_is_not_listed():
     assert seen.link_state == LinkState.AUTO
 
 
+@pytest.mark.parametrize(("value", "read"), [(0, False), (1, True), (2, True)])
+def test_a_flag_that_is_known_is_off_or_on(value, read):
+    entry = attribute(1, attribute(4, struct.pack("=II", 0, value)))
+    [vf] = rtnl.read_link(one_vf(entry)).all_vfs()
+    assert vf == VfSettings(spoofchk=read)
+
+
+def one_vf(entry: bytes, num_vfs: int = 1) -> bytes:
+    """A PF with this one entry in its list, and an attribute after it."""
+    body = struct.pack("=BxHiII", 0, 1, 3, 0, 0)
+    body += attribute(21, struct.pack("=I", num_vfs)) + attribute(22, entry)
+    return message(RTM_NEWLINK, body + attribute(54, bytes.fromhex("525400aa00ff")))
+
+
+def test_a_link_state_that_does_not_exist_is_unavailable():
+    entry = attribute(1, attribute(5, struct.pack("=II", 0, len(LinkState))))
+    with pytest.raises(Unavailable):
+        rtnl.read_link(one_vf(entry))
+
+
+@pytest.mark.parametrize("length", [0, 3])
+def test_an_entry_without_a_length_ends_the_list_however_many_there_should_be(length):
+    link = rtnl.read_link(one_vf(struct.pack("=HHI", length, 1, 0), num_vfs=100_000))
+    with pytest.raises(Unavailable, match="0 of 100000"):
+        link.all_vfs()
+
+
+@given(st.binary(max_size=200))
+def test_random_bytes_are_read_or_unavailable(noise):
+    assert len(list(rtnl.messages(noise))) <= len(noise) // 16
+    try:
+        link = rtnl.read_link(noise)
+    except Unavailable:
+        return
+    assert len(link.vfs) <= len(noise) // 4
+
+
 @pytest.mark.parametrize("listed", [0, 6, 255])
 def test_fewer_vfs_than_there_are_is_unknown_and_not_empty(listed):
     link = rtnl.read_link(newlink(vfs=distinct(listed), num_vf=listed + 1))

@@ -66,6 +66,10 @@ class Broker:
     def url(self):
         return f"rabbit://guest:guest@127.0.0.1:{self.port}/"
 
+    @property
+    def running(self):
+        return self._server is not None and self._server.poll() is None
+
     def start(self):
         """Start it, and wait until it can be talked to."""
         if self._epmd is None:
@@ -73,7 +77,7 @@ class Broker:
         self._server = self._run(SERVER)
         deadline = time.monotonic() + START_SECONDS
         while not self._answers():
-            if self._server.poll() is not None or time.monotonic() > deadline:
+            if not self.running or time.monotonic() > deadline:
                 self.close()
                 raise RuntimeError(f"RabbitMQ did not start:\n{self.log()}")
             time.sleep(0.2)
@@ -95,9 +99,11 @@ class Broker:
 
     def consumers(self, queue):
         """How many consume from a queue; 0 if there is none of this name."""
-        with self.connection() as connection, contextlib.suppress(kombu_errors(connection)):
-            return connection.channel().queue_declare(queue, passive=True).consumer_count
-        return 0
+        with self.connection() as connection:
+            try:
+                return connection.channel().queue_declare(queue, passive=True).consumer_count
+            except connection.channel_errors:
+                return 0
 
     def log(self):
         """What it wrote, for who wonders why it did not start."""
@@ -122,10 +128,6 @@ class Broker:
                 env=self._environment,
                 start_new_session=True,
             )
-
-
-def kombu_errors(connection):
-    return connection.channel_errors
 
 
 def end(process):

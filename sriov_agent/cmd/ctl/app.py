@@ -50,6 +50,9 @@ class Sriovctl(App):
             self.conf(files, project="sriov-agent")
         except cfg.Error as error:
             raise ConfigError(str(error)) from error
+        except (OSError, ValueError) as error:
+            named = ", ".join(self.options.config_file) or "configuration"
+            raise ConfigError(f"{named}: {error}") from error
 
     def ports(self) -> Ports:
         """The table of ports."""

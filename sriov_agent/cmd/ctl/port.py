@@ -2,6 +2,8 @@
 """``sriovctl port``."""
 
 import argparse
+import contextlib
+import math
 import random
 import time
 import uuid
@@ -234,11 +236,18 @@ def _require_local(app: "Sriovctl") -> None:
 def _add_wait(parser: argparse.ArgumentParser, until: str) -> None:
     parser.add_argument(
         "--wait",
-        type=float,
+        type=_seconds,
         default=0.0,
         metavar="SECONDS",
         help=f"wait until {until}, at most this long; exit status 1 if not",
     )
+
+
+def _seconds(text: str) -> float:
+    with contextlib.suppress(ValueError):
+        if 0 <= (seconds := float(text)) < math.inf:
+            return seconds
+    raise argparse.ArgumentTypeError(f"expected a number of seconds, not {text!r}")
 
 
 def _new_mac() -> str:

@@ -92,6 +92,14 @@ LLDP_OPTS = [
         help="lldpcli with its options, comma-separated, such as lldpcli,-u,/run/lldpd.socket.",
     ),
     cfg.FloatOpt("timeout", default=5.0, min=0.1, help="Seconds that lldpd may take to answer."),
+    cfg.ListOpt(
+        "allowed_switches",
+        default=[],
+        help=(
+            "Chassis ids and system names of the fabric's switches, comma-separated. A neighbor "
+            "that is none of them is refused. Default: any switch."
+        ),
+    ),
 ]
 
 FABRIC_OPTS = [

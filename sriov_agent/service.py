@@ -78,7 +78,7 @@ class Agent:
         self.reconciler = Reconciler(
             source=self.source,
             host=Inventory(_mappings(conf), Netlink()),
-            lldp=Lldpd(conf.lldp.command, conf.lldp.timeout),
+            lldp=Lldpd(conf.lldp.command, conf.lldp.timeout, conf.lldp.allowed_switches),
             interfaces=InterfaceFiles(options.interfaces_path(conf)),
             fabric=load(conf),
             record=self.store,

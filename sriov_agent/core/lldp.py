@@ -23,6 +23,7 @@ def cabling(
     neighbors: Iterable[Neighbor],
     local: frozenset[tuple[LldpId, LldpId]],
     local_macs: frozenset[str] = frozenset(),
+    allowed: frozenset[str] = frozenset(),
 ) -> Cabling:
     """The switch port behind ``pf``, or why it cannot be told.
 
@@ -30,14 +31,15 @@ def cabling(
     :param neighbors: everything heard on it
     :param local: (chassis id, port id) pairs this host itself announces: a PF hears its own
         frames back from its VF switch
-    :param local_macs: MAC addresses of this host's PFs and VFs: what they send, or name as
-        their chassis, is no switch's
+    :param local_macs: MAC addresses of this host's PFs and VFs: what they send is no switch's
+    :param allowed: chassis ids and system names of the fabric's switches, lower case; empty for
+        every switch
     """
     heard = tuple(neighbors)
     left: list[Neighbor] = []
     refused: list[str] = []
     for neighbor in heard:
-        why = _refusal(neighbor, local, local_macs)
+        why = _refusal(neighbor, local, local_macs, allowed)
         if why:
             refused.append(f"{describe(neighbor)}: {why}")
         elif not any(_same_port(neighbor, other) for other in left):
@@ -60,7 +62,10 @@ def describe(neighbor: Neighbor) -> str:
 
 
 def _refusal(
-    neighbor: Neighbor, local: frozenset[tuple[LldpId, LldpId]], local_macs: frozenset[str]
+    neighbor: Neighbor,
+    local: frozenset[tuple[LldpId, LldpId]],
+    local_macs: frozenset[str],
+    allowed: frozenset[str],
 ) -> str:
     if (neighbor.chassis_id, neighbor.port_id) in local:
         return "this host's own frame, reflected by the NIC"
@@ -72,6 +77,9 @@ def _refusal(
         return "expired"
     if neighbor.capabilities and not neighbor.capabilities & FORWARDING:
         return "neither a bridge nor a router"
+    names = {neighbor.chassis_id.value.lower(), neighbor.system_name.lower()}
+    if allowed and not names & allowed:
+        return "not among the allowed switches"
     return ""
 
 

@@ -140,3 +140,12 @@ def test_a_frame_from_a_local_vf_is_refused_and_the_switch_stays_the_answer():
     alone = cabling(PF, [forged], frozenset(), frozenset({forged.source_mac}))
     assert "a PF or VF of this host" in alone.reason
     assert cabling(PF, [forged, switch], frozenset()).reason.startswith("ambiguous")
+
+
+def test_only_allowed_switches_are_believed():
+    switch = read_frame(sample("nxos"))
+    for allowed in ("n9k-1", "00:2a:6a:11:22:33"):
+        assert cabling(PF, [switch], frozenset(), allowed=frozenset({allowed})).switch_port
+    refused = cabling(PF, [switch], frozenset(), allowed=frozenset({"leaf1"}))
+    assert refused.switch_port is None
+    assert "not among the allowed switches" in refused.reason

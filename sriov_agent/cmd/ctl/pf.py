@@ -52,7 +52,7 @@ class PfList(Lister):
     def _cabling(self, found: Mapping[str, Pf]) -> dict[str, Cabling]:
         options = sriovctl(self).conf.lldp
         try:
-            return Lldpd(options.command, options.timeout).cabling(found)
+            return Lldpd(options.command, options.timeout, options.allowed_switches).cabling(found)
         except Unavailable as error:
             return {address: Cabling(reason=str(error)) for address in found}
 

@@ -22,11 +22,18 @@ class Lldpd:
 
     :param command: ``lldpcli`` with its options, such as ``-u SOCKET``
     :param timeout: seconds that one question may take
+    :param allowed: chassis ids and system names of the fabric's switches; empty for every switch
     """
 
-    def __init__(self, command: Sequence[str] = ("lldpcli",), timeout: float = 5.0) -> None:
+    def __init__(
+        self,
+        command: Sequence[str] = ("lldpcli",),
+        timeout: float = 5.0,
+        allowed: Iterable[str] = (),
+    ) -> None:
         self.command = tuple(command)
         self.timeout = timeout
+        self.allowed = frozenset(name.lower() for name in allowed)
 
     def cabling(self, pfs: Mapping[str, Pf]) -> dict[str, Cabling]:
         """Where each PF is cabled, by PCI address.
@@ -49,7 +56,7 @@ class Lldpd:
                 found[address] = Cabling(reason=f"{pf.netdev} has no carrier")
             else:
                 on_pf = [neighbor for name, neighbor in heard if name == pf.netdev]
-                found[address] = cabling(address, on_pf, announced)
+                found[address] = cabling(address, on_pf, announced, allowed=self.allowed)
         return found
 
     def _ask(self, what: str) -> str:

@@ -67,20 +67,23 @@ def _refusal(
     local_macs: frozenset[str],
     allowed: frozenset[str],
 ) -> str:
-    if (neighbor.chassis_id, neighbor.port_id) in local:
-        return "this host's own frame, reflected by the NIC"
-    if neighbor.source_mac in local_macs:
-        return f"sent from {neighbor.source_mac}, a PF or VF of this host"
-    if neighbor.tagged:
-        return "in a VLAN, while a switch port announces itself without a tag"
-    if neighbor.ttl <= 0:
-        return "expired"
-    if neighbor.capabilities and not neighbor.capabilities & FORWARDING:
-        return "neither a bridge nor a router"
     names = {neighbor.chassis_id.value.lower(), neighbor.system_name.lower()}
-    if allowed and not names & allowed:
-        return "not among the allowed switches"
-    return ""
+    capabilities = neighbor.capabilities
+    rules = (
+        (
+            (neighbor.chassis_id, neighbor.port_id) in local,
+            "this host's own frame, reflected by the NIC",
+        ),
+        (
+            neighbor.source_mac in local_macs,
+            f"sent from {neighbor.source_mac}, a PF or VF of this host",
+        ),
+        (neighbor.tagged, "in a VLAN, while a switch port announces itself without a tag"),
+        (neighbor.ttl <= 0, "expired"),
+        (capabilities and not capabilities & FORWARDING, "neither a bridge nor a router"),
+        (allowed and not names & allowed, "not among the allowed switches"),
+    )
+    return next((reason for broken, reason in rules if broken), "")
 
 
 def _same_port(one: Neighbor, other: Neighbor) -> bool:

@@ -187,10 +187,10 @@ class _Choice:
         ]
         if not pfs:
             served = sorted({pf.physical_network for pf in self.observed.pfs.values()})
+            unseen = [why for what, why in self.observed.errors.items() if what.startswith("pf ")]
+            reason = "no PF of this host serves it; served: " + (", ".join(served) or "none")
             raise InvalidField(
-                "physical_network",
-                binding.physical_network,
-                "no PF of this host serves it; served: " + (", ".join(served) or "none"),
+                "physical_network", binding.physical_network, "; ".join([reason, *unseen])
             )
         pf = min(pfs, key=lambda pf: (-len(self.free[pf.address]), pf.address))
         if not self.free[pf.address]:

@@ -52,7 +52,7 @@ class JsonHook(Hook):
 
     def __init__(self, host: str) -> None:
         self.host = host
-        self._epoch = int(time.time())
+        self._epoch = time.time_ns() // 1_000_000
         self._sequence = itertools.count(1)
 
     @abc.abstractmethod

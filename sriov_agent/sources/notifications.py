@@ -32,6 +32,8 @@ Json = object
 
 #: Between a notification that could not be kept and the next try.
 REQUEUE_SECONDS = 1.0
+#: Between two tries to listen, when the broker refuses.
+RETRY_SECONDS = 10.0
 
 
 class Notifications:
@@ -42,41 +44,49 @@ class Notifications:
         options = conf.notifications
         self._events = Events(conf.host, ports, counters)
         oslo_messaging.set_transport_defaults(options.exchange)
-        transport = oslo_messaging.get_notification_transport(conf)
-        target = oslo_messaging.Target(exchange=options.exchange, topic=options.topic)
-        self._listener = oslo_messaging.get_notification_listener(
-            transport,
-            [target],
-            [Endpoint(self._events)],
-            executor="threading",
-            pool=options.pool or f"sriov-agent-{conf.host}",
-            allow_requeue=True,
-        )
-        self._transport = transport
-        self._started = threading.Event()
+        self._transport = oslo_messaging.get_notification_transport(conf)
+        self._target = oslo_messaging.Target(exchange=options.exchange, topic=options.topic)
+        self._pool = options.pool or f"sriov-agent-{conf.host}"
+        self._stop = threading.Event()
+        self._listening = threading.Event()
+        self._thread = threading.Thread(target=self._listen, name="notifications", daemon=True)
 
     def start(self, wake: Wake) -> None:
         """Begin to listen, as soon as the broker can be reached: ports known go on meanwhile."""
         self._events.wake = wake
-        threading.Thread(target=self._listen, name="notifications", daemon=True).start()
+        self._thread.start()
 
     def stop(self) -> None:
-        if self._started.is_set():
-            self._listener.stop()
-            self._listener.wait()
+        """Listen no more. A thread that still waits for the broker ends with the process."""
+        self._stop.set()
+        if self._listening.is_set():
+            self._thread.join()
             self._transport.cleanup()
 
     def bindings(self) -> Bindings:
         return self.ports.bindings()
 
     def _listen(self) -> None:
-        try:
-            # One at a time, in their order: a tenant's word is added to what was said before it.
-            self._listener.start(override_pool_size=1)
-        except Exception:
-            LOG.exception("cannot listen for notifications")
-        else:
-            self._started.set()
+        while not self._stop.is_set():
+            listener = oslo_messaging.get_notification_listener(
+                self._transport,
+                [self._target],
+                [Endpoint(self._events)],
+                executor="threading",
+                pool=self._pool,
+                allow_requeue=True,
+            )
+            try:
+                # One at a time, in their order: a tenant's word is added to what was said before.
+                listener.start(override_pool_size=1)
+            except Exception:
+                LOG.exception("cannot listen for notifications")
+                self._stop.wait(RETRY_SECONDS)
+                continue
+            self._listening.set()
+            self._stop.wait()
+            listener.stop()
+            listener.wait()
 
 
 class Endpoint:

@@ -40,6 +40,8 @@ _SCHEMA = (
 
 #: Above every revision Neutron gives: nothing follows a deletion.
 _DELETED = 2**62
+#: How many ports that are not bound here are kept, against events that come late.
+_REMEMBERED = 10_000
 
 Json = object
 
@@ -105,6 +107,10 @@ class Ports:
         with self.database.transaction() as db:
             known = _get(db, port_id)
             _put(db, Port(port_id=port_id, revision_number=_DELETED, bound=False, document={}))
+            db.execute(
+                "DELETE FROM port WHERE NOT bound AND rowid <= (SELECT max(rowid) FROM port) - ?",
+                (_REMEMBERED,),
+            )
         return known is not None and known.bound
 
     def get(self, port_id: str) -> Port | None:

@@ -79,13 +79,13 @@ def test_ports_on_both_pfs_come_and_go(host, pfs):
     for port in (first, second):
         pf = by_pci[port["pf"]]
         assert (port["state"], port["switch"], port["switch_port"]) == ("met", pf["leaf"], "swp1")
-        assert vf(pf, int(port["vf_index"]))["address"] == port["mac"]
-        assert open_vlans(pf) == {FLOOR_VLAN, int(port["vlan"])}
+        assert vf(pf, port["vf_index"])["address"] == port["mac"]
+        assert open_vlans(pf) == {FLOOR_VLAN, port["vlan"]}
         assert f'id="{port["vlan"]}"' in host.do("port", "xml", port["name"])
-    pf, index = by_pci[first["pf"]], int(first["vf_index"])
+    pf, index = by_pci[first["pf"]], first["vf_index"]
     assert vlan(pf, index) == (15, 3)
     assert vf(pf, index)["rate"]["max_tx"] == 500
-    pf, index = by_pci[second["pf"]], int(second["vf_index"])
+    pf, index = by_pci[second["pf"]], second["vf_index"]
     assert (vf(pf, index)["trust"], vf(pf, index)["spoofchk"]) == (True, False)
     listed = json.loads(host.do("vf", "list", "-f", "json"))
     assert {v["vf"] for v in listed if v["port"]} == {first["vf"], second["vf"]}
@@ -143,7 +143,7 @@ def test_a_killed_daemon_goes_on_where_it_stopped(tmp_path, pfs):
         daemon.send_signal(signal.SIGKILL)
         daemon.wait()
         pf = next(pf for pf in pfs if pf["pci"] == port["pf"])
-        run("ip", "link", "set", pf["netdev"], "vf", port["vf_index"], "trust", "on")
+        run("ip", "link", "set", pf["netdev"], "vf", str(port["vf_index"]), "trust", "on")
         for lost in tmp_path.glob("agent.db*"):
             lost.unlink()
     with host.daemon() as daemon:
@@ -151,7 +151,7 @@ def test_a_killed_daemon_goes_on_where_it_stopped(tmp_path, pfs):
         seen = host.show("kept")
         assert (seen["vf"], seen["state"]) == (port["vf"], "met")
         assert other["vf"] != port["vf"]
-        assert vf(pf, int(port["vf_index"]))["trust"] is False
+        assert vf(pf, port["vf_index"])["trust"] is False
         assert_unused(host, pfs)
         daemon.send_signal(signal.SIGTERM)
         assert daemon.wait(60) == 0

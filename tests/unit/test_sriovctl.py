@@ -78,7 +78,7 @@ def one_sentence(err, *named):
 
 def test_a_port_is_created_listed_shown_and_deleted(host):
     made = host.create("--vlan", "15", "--id", ID, "--mac", MAC.upper(), "web1")
-    assert (made["id"], made["mac"], made["vlan"], made["state"]) == (ID, MAC, "15", "new")
+    assert (made["id"], made["mac"], made["vlan"], made["state"]) == (ID, MAC, 15, "new")
     (listed,) = json.loads(host.do("port", "list", "-f", "json"))
     assert listed.items() <= made.items()
     for name in ("web1", ID):
@@ -250,7 +250,7 @@ def test_what_the_wire_said_is_shown_escaped(host):
     out = host.do("port", "show", ID) + host.do("port", "list")
     assert all(line.isprintable() for line in out.split("\n"))
     shown = json.loads(host.do("port", "show", "-f", "json", ID))
-    assert (shown["state"], shown["vf"], shown["vf_index"]) == ("unmet", VF, "1")
+    assert (shown["state"], shown["vf"], shown["vf_index"]) == ("unmet", VF, 1)
     assert json.loads(host.do("agent", "show", "-f", "json"))["passes"] == 3
 
 

@@ -39,12 +39,16 @@ def pfs(app: "Sriovctl") -> dict[str, Pf]:
     return found
 
 
-def clean(value: object) -> str:
-    """Text for a terminal: control characters and the like as escapes, ``None`` as nothing."""
-    text = "" if value is None else str(value)
+def escaped(text: str) -> str:
+    """Text for a terminal: control characters and the like as escapes."""
     return "".join(
         c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text
     )
+
+
+def clean(value: object) -> object:
+    """A value to print; JSON and YAML keep its type, text comes :func:`escaped`."""
+    return escaped(value) if isinstance(value, str) else value
 
 
 def counted(number: int, of: int) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 
 from cliff.lister import Lister
 
-from sriov_agent.cmd.ctl.base import clean, counted, pfs, sriovctl
+from sriov_agent.cmd.ctl.base import clean, counted, escaped, pfs, sriovctl
 from sriov_agent.core.model import Cabling, Pf
 from sriov_agent.exceptions import Unavailable
 from sriov_agent.host.lldp.lldpd import Lldpd
@@ -60,5 +60,5 @@ class PfList(Lister):
 def _switch(cabling: Cabling) -> tuple[str, str, str]:
     port = cabling.switch_port
     if port is None:
-        return "", "", clean(cabling.reason)
-    return clean(port.system_name or port.chassis_id.value), clean(port.port_id.value), "ok"
+        return "", "", escaped(cabling.reason)
+    return escaped(port.system_name or port.chassis_id.value), escaped(port.port_id.value), "ok"

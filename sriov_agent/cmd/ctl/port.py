@@ -15,7 +15,7 @@ from cliff.lister import Lister
 from cliff.show import ShowOne
 
 from sriov_agent import conf as options
-from sriov_agent.cmd.ctl.base import clean, sriovctl
+from sriov_agent.cmd.ctl.base import clean, escaped, sriovctl
 from sriov_agent.core import fields
 from sriov_agent.core.model import VNIC_TYPES, LinkState, PortBinding
 from sriov_agent.exceptions import ConfigError, InvalidField, Unavailable
@@ -106,9 +106,8 @@ class PortCreate(ShowOne):
         while (status := sriovctl(self).store().status().get(port_id, {})).get("state") != "met":
             if time.monotonic() > deadline:
                 unmet = status.get("unmet") or ["the agent has not looked at it: is it running?"]
-                raise Unavailable(
-                    f"port {port_id} is not met after {seconds:g} s: {'; '.join(map(clean, unmet))}"
-                )
+                why = "; ".join(map(escaped, unmet))
+                raise Unavailable(f"port {port_id} is not met after {seconds:g} s: {why}")
             time.sleep(_POLL_SECONDS)
 
 

@@ -100,6 +100,15 @@ LLDP_OPTS = [
             "that is none of them is refused. Default: any switch."
         ),
     ),
+    cfg.StrOpt(
+        "on_change",
+        default="hold",
+        choices=[
+            ("hold", "keep what is open, and wait for: sriovctl lldp accept PF"),
+            ("follow", "believe it"),
+        ],
+        help="What to do when LLDP moves a PF to another switch port while its link stayed up.",
+    ),
 ]
 
 FABRIC_OPTS = [

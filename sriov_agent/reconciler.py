@@ -19,6 +19,7 @@ from sriov_agent.core.actions import (
     WriteInterface,
 )
 from sriov_agent.core.intent import intent
+from sriov_agent.core.lldp import believed
 from sriov_agent.core.model import (
     ALL,
     Bindings,
@@ -26,6 +27,7 @@ from sriov_agent.core.model import (
     Claim,
     Desired,
     Interface,
+    KnownCabling,
     Observed,
     Pf,
     Scope,
@@ -99,6 +101,10 @@ class Record(Protocol):
 
     def drop_switch_port(self, switch_port: SwitchPort) -> None: ...
 
+    def cabling(self) -> dict[str, KnownCabling]: ...
+
+    def record_cabling(self, known: KnownCabling) -> None: ...
+
 
 class Reconciler:
     """The only caller of ``plan`` and of the adapters; used by one thread."""
@@ -112,6 +118,7 @@ class Reconciler:
         interfaces: Interfaces,
         fabric: Fabric,
         record: Record,
+        follow_lldp: bool = False,
     ) -> None:
         self.source = source
         self.host = host
@@ -119,6 +126,7 @@ class Reconciler:
         self.interfaces = interfaces
         self.fabric = fabric
         self.record = record
+        self.follow_lldp = follow_lldp
         self._open: dict[SwitchPort, frozenset[int]] = {}
 
     def reconcile(self, scope: Scope = ALL) -> Report:
@@ -148,11 +156,23 @@ class Reconciler:
         return report(desired, observed, failed, fabric_required=self.fabric.required)
 
     def _cabling(self) -> tuple[dict[str, Cabling], dict[str, str]]:
+        """Where each PF is cabled; a move is believed only if the link had gone down for it."""
         pfs, _ = self.host.pfs()
+        known = self.record.cabling()
         try:
-            return self.lldp.cabling(pfs), {}
+            found = self.lldp.cabling(pfs)
         except SriovAgentError as error:
             return {}, {"lldp": str(error)}
+        cabling: dict[str, Cabling] = {}
+        for pf, heard in found.items():
+            changes = pfs[pf].carrier_changes
+            cabling[pf] = believed(heard, known.get(pf), changes, follow=self.follow_lldp)
+            port = cabling[pf].switch_port
+            if port and known.get(pf) != (
+                now := KnownCabling(switch_port=port, carrier_changes=changes)
+            ):
+                self.record.record_cabling(now)
+        return cabling, {}
 
     def _read_fabric(self, cabling: Mapping[str, Cabling], scope: Scope) -> dict[str, str]:
         """Ask what is open where; between full passes only for switch ports not yet known."""

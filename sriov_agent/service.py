@@ -82,6 +82,7 @@ class Agent:
             interfaces=InterfaceFiles(options.interfaces_path(conf)),
             fabric=load(conf),
             record=self.store,
+            follow_lldp=conf.lldp.on_change == "follow",
         )
         self._lldp = Watch(conf.lldp.command, lambda: self.wake(None))
         self.resync_interval = conf.agent.resync_interval

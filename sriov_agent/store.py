@@ -6,11 +6,12 @@ source, the interface XML and the kernel.
 """
 
 import json
+import sqlite3
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from sriov_agent.core.model import Claim, LldpId, SwitchPort
+from sriov_agent.core.model import Claim, KnownCabling, LldpId, SwitchPort
 from sriov_agent.core.report import PortReport, Report
 from sriov_agent.database import Database
 
@@ -35,6 +36,18 @@ _SCHEMA = (
         system_name TEXT NOT NULL,
         port_description TEXT NOT NULL,
         PRIMARY KEY (pf, chassis_id_subtype, chassis_id, port_id_subtype, port_id)
+    ) STRICT
+    """,
+    """
+    CREATE TABLE cabling (
+        pf TEXT PRIMARY KEY,
+        chassis_id_subtype TEXT NOT NULL,
+        chassis_id TEXT NOT NULL,
+        port_id_subtype TEXT NOT NULL,
+        port_id TEXT NOT NULL,
+        system_name TEXT NOT NULL,
+        port_description TEXT NOT NULL,
+        carrier_changes INTEGER NOT NULL
     ) STRICT
     """,
     """
@@ -93,16 +106,7 @@ class Store:
         """Switch ports on which something was opened and not yet seen closed."""
         with self.database.transaction() as db:
             rows = db.execute("SELECT * FROM switch_port").fetchall()
-        return [
-            SwitchPort(
-                pf=row["pf"],
-                chassis_id=LldpId(row["chassis_id_subtype"], row["chassis_id"]),
-                port_id=LldpId(row["port_id_subtype"], row["port_id"]),
-                system_name=row["system_name"],
-                port_description=row["port_description"],
-            )
-            for row in rows
-        ]
+        return [_switch_port(row) for row in rows]
 
     def record_switch_port(self, switch_port: SwitchPort) -> None:
         """Something is about to be opened on it."""
@@ -120,6 +124,31 @@ class Store:
                 "AND chassis_id = ? AND port_id_subtype = ? AND port_id = ?",
                 _key(switch_port),
             )
+
+    def cabling(self) -> dict[str, KnownCabling]:
+        """Where each PF was last believed to be cabled, by PCI address."""
+        with self.database.transaction() as db:
+            rows = db.execute("SELECT * FROM cabling").fetchall()
+        return {
+            row["pf"]: KnownCabling(
+                switch_port=_switch_port(row), carrier_changes=row["carrier_changes"]
+            )
+            for row in rows
+        }
+
+    def record_cabling(self, known: KnownCabling) -> None:
+        """Believe this from now on."""
+        port = known.switch_port
+        with self.database.transaction() as db:
+            db.execute(
+                "INSERT OR REPLACE INTO cabling VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+                (*_key(port), port.system_name, port.port_description, known.carrier_changes),
+            )
+
+    def forget_cabling(self, pf: str) -> bool:
+        """Believe whatever is heard next; False if nothing was believed."""
+        with self.database.transaction() as db:
+            return db.execute("DELETE FROM cabling WHERE pf = ?", (pf,)).rowcount > 0
 
     def save(self, report: Report, counters: Mapping[str, int]) -> None:
         """Keep the last report and the counters for ``sriovctl``."""
@@ -164,4 +193,14 @@ def _key(switch_port: SwitchPort) -> tuple[str, str, str, str, str]:
         switch_port.chassis_id.value,
         switch_port.port_id.subtype,
         switch_port.port_id.value,
+    )
+
+
+def _switch_port(row: sqlite3.Row) -> SwitchPort:
+    return SwitchPort(
+        pf=row["pf"],
+        chassis_id=LldpId(row["chassis_id_subtype"], row["chassis_id"]),
+        port_id=LldpId(row["port_id_subtype"], row["port_id"]),
+        system_name=row["system_name"],
+        port_description=row["port_description"],
     )

@@ -76,6 +76,9 @@ class Watch:
             for claim in self.host.claims.values()
             if claim.vf in self.host.vfs and self.host.vfs[claim.vf].pf == pf
         }
+        cabling = self.host.cabling.get(pf)
+        if cabling and cabling.switch_port not in (None, action.switch_port):
+            return
         assert not closed & in_use, "a VLAN was closed while a VF of ours is in it"
         assert not closed or pf not in self.host.hidden
 

@@ -8,7 +8,7 @@ none at all, each with its reason.
 import re
 from collections.abc import Iterable
 
-from sriov_agent.core.model import Cabling, LldpId, Neighbor, SwitchPort
+from sriov_agent.core.model import Cabling, KnownCabling, LldpId, Neighbor, SwitchPort
 from sriov_agent.exceptions import printable
 
 #: What an interface is called on a switch: letters, digits, and the separators in between.
@@ -53,6 +53,35 @@ def cabling(
     if refused:
         reason += f" that is a switch (refused: {'; '.join(sorted(refused))})"
     return Cabling(reason=reason, neighbors=heard)
+
+
+def believed(
+    found: Cabling, known: KnownCabling | None, carrier_changes: int, *, follow: bool = False
+) -> Cabling:
+    """``found``, unless it moves the PF to another switch port while its link stayed up.
+
+    Nobody moves a cable without the link going down: such a change is held until it is confirmed.
+
+    :param known: what was believed last
+    :param carrier_changes: how often the PF's link came or went until now
+    :param follow: believe every change
+    """
+    port = found.switch_port
+    if port is None or known is None or follow or port == known.switch_port:
+        return found
+    if carrier_changes != known.carrier_changes:
+        return found
+    return Cabling(
+        reason=f"moved from {describe_port(known.switch_port)} to {describe_port(port)} while the "
+        f"link stayed up; if that is right: sriovctl lldp accept {port.pf}",
+        neighbors=found.neighbors,
+    )
+
+
+def describe_port(port: SwitchPort) -> str:
+    """A switch port for people, escaped: ``switch 'leaf1' port 'swp1'``."""
+    name = port.system_name or port.chassis_id.value
+    return f"switch {printable(name)} port {printable(port.port_id.value)}"
 
 
 def describe(neighbor: Neighbor) -> str:

@@ -166,7 +166,8 @@ class Vf:
 class Pf:
     """One physical function of the configuration as the kernel shows it.
 
-    ``unsupported`` names the VF settings its driver was seen to lack.
+    ``carrier_changes`` counts how often the link came or went; ``unsupported`` names the VF
+    settings its driver was seen to lack.
     """
 
     address: str
@@ -174,6 +175,7 @@ class Pf:
     mac: str = ""
     physical_network: str
     carrier: bool = False
+    carrier_changes: int = 0
     total_vfs: int = 0
     vfs: tuple[Vf, ...] = ()
     unsupported: frozenset[str] = frozenset()
@@ -224,6 +226,14 @@ class Cabling:
     switch_port: SwitchPort | None = None
     reason: str = ""
     neighbors: tuple[Neighbor, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KnownCabling:
+    """The switch port that a PF was last believed to be cabled to, and its link's count then."""
+
+    switch_port: SwitchPort
+    carrier_changes: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

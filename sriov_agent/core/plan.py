@@ -28,6 +28,7 @@ from sriov_agent.core.model import (
     Observed,
     Pf,
     Scope,
+    SwitchPort,
     Vf,
     VfSettings,
 )
@@ -135,16 +136,23 @@ def _fabric(desired: Desired, observed: Observed, scope: Scope) -> Iterator[Acti
         if scope.ports is not None and switch_port.pf not in touched:
             continue
         wanted = desired.fabric.get(switch_port, frozenset())
-        vlans = wanted | (seen & _in_use(switch_port.pf, seen, desired, observed))
+        vlans = wanted | (seen & _in_use(switch_port, seen, desired, observed))
         if vlans != seen:
             yield SetFabric(switch_port, vlans)
 
 
-def _in_use(pf: str, seen: frozenset[int], desired: Desired, observed: Observed) -> frozenset[int]:
-    """The VLANs that VFs of ours on this PF are in; all that are open if it cannot be told.
+def _in_use(
+    switch_port: SwitchPort, seen: frozenset[int], desired: Desired, observed: Observed
+) -> frozenset[int]:
+    """The VLANs that VFs of ours behind it are in; all that are open if it cannot be told.
 
     Ours are also those whose claims this round records: they were ours before the record was lost.
+    Behind a switch port that the PF has left is nothing.
     """
+    pf = switch_port.pf
+    cabling = observed.cabling.get(pf)
+    if cabling and cabling.switch_port not in (None, switch_port):
+        return frozenset()
     if pf not in observed.pfs:
         return seen
     claims = (*observed.claims.values(), *desired.claims.values(), *_orphans(desired, observed))

@@ -16,9 +16,9 @@ from sriov_agent.core.actions import (
     SetVfs,
     WriteInterface,
 )
+from sriov_agent.core.lldp import describe_port
 from sriov_agent.core.model import Claim, Desired, Observed, SwitchPort, VfSettings
 from sriov_agent.core.plan import left_of
-from sriov_agent.exceptions import printable
 
 
 class PortState(enum.StrEnum):
@@ -117,7 +117,7 @@ def _port(
             unmet.append(f"switch port of PF {claim.pf}: {cabling.reason}")
         elif wanted.vlan not in observed.fabric.get(switch_port, ()):
             why = _fabric_reason(switch_port, observed, failed)
-            unmet.append(f"VLAN {wanted.vlan} not seen open on {describe(switch_port)}{why}")
+            unmet.append(f"VLAN {wanted.vlan} not seen open on {describe_port(switch_port)}{why}")
     return PortReport(
         port_id=claim.port_id,
         state=PortState.UNMET if unmet else PortState.MET,
@@ -169,17 +169,11 @@ def _unmet_fabric(
 ) -> tuple[str, ...]:
     """VLANs that should be closed and were seen open."""
     return tuple(
-        f"VLAN {', '.join(map(str, sorted(extra)))} still open on {describe(switch_port)}"
+        f"VLAN {', '.join(map(str, sorted(extra)))} still open on {describe_port(switch_port)}"
         + _fabric_reason(switch_port, observed, failed)
         for switch_port, seen in observed.fabric.items()
         if (extra := seen - desired.fabric.get(switch_port, frozenset()))
     )
-
-
-def describe(switch_port: SwitchPort) -> str:
-    """A switch port for people, escaped: ``switch 'leaf1' port 'swp1'``."""
-    name = switch_port.system_name or switch_port.chassis_id.value
-    return f"switch {printable(name)} port {printable(switch_port.port_id.value)}"
 
 
 def _fabric_reason(

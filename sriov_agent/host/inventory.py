@@ -89,6 +89,7 @@ class Inventory:
             mac=link.mac,
             physical_network=physical_network,
             carrier=link.carrier,
+            carrier_changes=self.sysfs.carrier_changes(netdev),
             total_vfs=self.sysfs.total_vfs(address),
             vfs=tuple(_vf(address, f, s) for f, s in zip(functions, settings, strict=True)),
             unsupported=self._unsupported.get(address, frozenset()),

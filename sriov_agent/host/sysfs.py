@@ -74,6 +74,13 @@ class Sysfs:
         except (OSError, ValueError) as error:
             raise Unavailable(f"PF {address}: {error}") from error
 
+    def carrier_changes(self, netdev: str) -> int:
+        """How often the link of a network device came or went (``carrier_changes``)."""
+        try:
+            return int((self.root / "class/net" / netdev / "carrier_changes").read_text())
+        except (OSError, ValueError) as error:
+            raise Unavailable(f"{netdev}: {error}") from error
+
     def vfs(self, address: str) -> tuple[Function, ...]:
         """The VFs of a PF by index.
 

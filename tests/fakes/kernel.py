@@ -36,9 +36,15 @@ class Kernel:
     def __init__(self, *pfs: str, lacking: frozenset[str] = frozenset(), num_vfs: int = 4) -> None:
         self.lacking = lacking
         self.absent: dict[str, str] = {}
+        self.carrier_changes = dict.fromkeys(pfs, 1)
         self.messages: list[tuple[str, tuple[tuple[int, VfSettings], ...]]] = []
         self._vfs = {pf: [KernelVf() for _ in range(num_vfs)] for pf in pfs}
         self._learnt: dict[str, frozenset[str]] = {}
+        self._carrier_changes = dict.fromkeys(pfs, 1)
+
+    def flap(self, pf: str) -> None:
+        """The PF's link goes down and comes up again."""
+        self._carrier_changes[pf] += 2
 
     def vf(self, pf: str, index: int) -> KernelVf:
         return self._vfs[pf][index]
@@ -68,6 +74,7 @@ class Kernel:
                     for index, vf in enumerate(vfs)
                 ),
                 count=len(vfs),
+                carrier_changes=self.carrier_changes[pf],
                 unsupported=self._learnt.get(pf, frozenset()),
             )
             for pf, vfs in self._vfs.items()

@@ -186,3 +186,29 @@ def test_a_port_is_met_as_soon_as_its_switch_is_heard(tmp_path, pfs, silent_leaf
         wait_until(lambda: host.show("waiting")["state"] == "met")
         assert 15 in open_vlans(pfs[0])
         assert_unused(host, pfs)
+
+
+def test_a_switch_port_that_moves_while_the_link_is_up_is_held_until_accepted(tmp_path, pfs):
+    pf = pfs[0]
+    host = Host(tmp_path, [pf["pci"]])
+    port_id = ["lldpcli", "-u", f"/run/sriov-lab/{pf['leaf']}.lldpd.socket", "configure", "lldp"]
+    with host.agent():
+        host.create("kept", "--vlan", "15", "--mac", "02:aa:00:00:00:06")
+        run(*port_id, "portidsubtype", "macaddress")
+        try:
+            wait_until(lambda: "lldp accept" in host.show("kept")["unmet"])
+            assert open_vlans(pf) == {FLOOR_VLAN, 15}
+            (neighbor,) = (
+                row
+                for row in json.loads(host.do("lldp", "neighbors", "-f", "json"))
+                if row["switch"] == pf["leaf"]
+            )
+            assert neighbor["port_id"].startswith("mac ")
+            host.do("lldp", "accept", pf["pci"])
+            wait_until(lambda: "unknown port" in host.show("kept")["unmet"])
+        finally:
+            run(*port_id, "portidsubtype", "ifname")
+        wait_until(lambda: "lldp accept" in host.show("kept")["unmet"])
+        host.do("lldp", "accept", pf["pci"])
+        wait_until(lambda: host.show("kept")["state"] == "met")
+        assert_unused(host, pfs)

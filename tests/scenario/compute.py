@@ -39,7 +39,7 @@ class Compute:
         self.events = Events(HOST, self.ports, self.counters)
         self.woken: list[frozenset[str] | None] = []
         self.events.wake = self.woken.append
-        record = ("record", "drop", "record_switch_port", "drop_switch_port")
+        record = ("record", "drop", "record_switch_port", "drop_switch_port", "record_cabling")
         self.reconciler = Reconciler(
             source=self.ports,
             host=Stepped(self.kernel, self.steps, "set_vfs"),

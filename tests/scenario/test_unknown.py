@@ -234,16 +234,50 @@ def test_without_a_fabric_to_wait_for_lldp_is_not_missed(compute):
     assert compute.last.unmet == ()
 
 
-def test_a_pf_that_hangs_on_another_switch_port_is_open_there(compute):
+def test_a_pf_that_was_plugged_in_elsewhere_is_open_there_and_no_longer_here(compute):
+    compute.hear(*CREATE)
+    compute.lldp.heard[PF_A] = [neighbor(leaf=3)]
+    compute.kernel.carrier_changes[PF_A] += 2
+    compute.reconcile()
+
+    assert compute.open() == {switch_port(PF_A, leaf=3): {15}}
+    assert compute.report(1).state == PortState.MET
+    assert compute.report(1).switch_port == switch_port(PF_A, leaf=3)
+    assert compute.last.unmet == ()
+    assert compute.store.switch_ports() == [switch_port(PF_A, leaf=3)]
+
+
+def test_a_pf_that_moves_without_being_unplugged_waits_for_somebody_to_confirm_it(compute):
+    compute.hear(*CREATE)
+    compute.lldp.heard[PF_A] = [neighbor(leaf=3)]
+    compute.start()
+    compute.reconcile()
+    assert compute.open() == {LEAF_A: {15}}
+    assert "moved from switch 'leaf1' port 'swp1' to switch 'leaf3'" in compute.report(1).unmet[0]
+
+    assert compute.store.forget_cabling(PF_A)
+    compute.reconcile()
+    assert compute.open() == {switch_port(PF_A, leaf=3): {15}}
+    assert compute.report(1).state == PortState.MET
+
+
+def test_a_switch_port_that_moves_while_the_link_is_up_is_held_until_accepted(compute):
     compute.hear(*CREATE)
     compute.lldp.heard[PF_A] = [neighbor(leaf=3)]
     compute.reconcile()
 
-    assert compute.open()[switch_port(PF_A, leaf=3)] == {15}
-    assert compute.report(1).switch_port == switch_port(PF_A, leaf=3)
+    assert compute.open() == {switch_port(PF_A): {15}}
+    [why] = compute.report(1).unmet
+    assert f"sriovctl lldp accept {PF_A}" in why
 
-    compute.hear(*DELETE)
-    assert compute.open() == {}
+    compute.start()
+    compute.reconcile()
+    assert compute.open() == {switch_port(PF_A): {15}}
+
+    compute.store.forget_cabling(PF_A)
+    compute.reconcile()
+    assert compute.open() == {switch_port(PF_A, leaf=3): {15}}
+    assert compute.report(1).state == PortState.MET
 
 
 @pytest.mark.parametrize(

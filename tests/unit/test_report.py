@@ -14,8 +14,9 @@ from sriov_agent.core.actions import (
     WriteInterface,
 )
 from sriov_agent.core.intent import intent
+from sriov_agent.core.lldp import describe_port
 from sriov_agent.core.model import RELEASED, Bindings, Cabling, LldpId, VfSettings
-from sriov_agent.core.report import PortState, describe, report
+from sriov_agent.core.report import PortState, report
 from tests.topology import (
     LEAF_A,
     LEAF_B,
@@ -223,7 +224,9 @@ def test_a_vlan_that_should_be_closed_is_nobodys_but_the_hosts():
 
 
 def test_a_switch_port_is_named_for_people_and_escaped():
-    assert describe(LEAF_A) == "switch 'leaf1' port 'swp1'"
-    assert describe(replace(LEAF_A, system_name="")) == "switch '52:54:00:bb:00:01' port 'swp1'"
+    assert describe_port(LEAF_A) == "switch 'leaf1' port 'swp1'"
+    assert (
+        describe_port(replace(LEAF_A, system_name="")) == "switch '52:54:00:bb:00:01' port 'swp1'"
+    )
     hostile = replace(LEAF_A, system_name="\x1b[2J", port_id=LldpId("ifname", "p\n1"))
-    assert describe(hostile) == r"switch '\x1b[2J' port 'p\n1'"
+    assert describe_port(hostile) == r"switch '\x1b[2J' port 'p\n1'"

@@ -205,7 +205,7 @@ def test_a_switch_port_that_moves_while_the_link_is_up_is_held_until_accepted(tm
             )
             assert neighbor["port_id"].startswith("mac ")
             host.do("lldp", "accept", pf["pci"])
-            wait_until(lambda: "unknown port" in host.show("kept")["unmet"])
+            wait_until(lambda: "is not a port name" in host.show("kept")["unmet"])
         finally:
             run(*port_id, "portidsubtype", "ifname")
         wait_until(lambda: "lldp accept" in host.show("kept")["unmet"])

@@ -25,7 +25,10 @@ class WebhookHook(JsonHook):
         self.timeout = options.timeout
         self.token_file = options.token_file
         if not _usable(self.url):
-            raise ConfigError("[hook_webhook] url: expected an http or https URL")
+            raise ConfigError(
+                "[hook_webhook] url: expected an http or https URL, without a password: "
+                "a token goes into token_file"
+            )
         self._session = requests.Session()
         self._session.trust_env = False
         self._session.verify = options.ca_file or True
@@ -72,7 +75,8 @@ class WebhookHook(JsonHook):
 def _usable(url: str) -> bool:
     try:
         parts = urlsplit(url)
-        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+        whole = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+        return whole and "@" not in parts.netloc
     except ValueError:
         return False
 

@@ -211,6 +211,7 @@ def test_an_answer_in_chunks_is_one_answer(tmp_path):
         "http://",
         "http:///apply",
         "http://[::1/",
+        "http://user:password@127.0.0.1/",
         "http://127.0.0.1:99999/",
         "http://127.0.0.1:http/",
     ],

@@ -19,9 +19,7 @@ from sriov_agent.core.model import Cabling, Neighbor, Pf, Vf
 from sriov_agent.exceptions import InvalidField, SriovAgentError, Unavailable, printable
 from sriov_agent.host.inventory import Inventory
 from sriov_agent.host.links import links
-from sriov_agent.host.lldp.frame import read_frame
 from sriov_agent.host.lldp.lldpd import Lldpd
-from sriov_agent.host.lldp.raw import LISTEN_SECONDS, Raw
 from sriov_agent.host.rtnl import Link
 from sriov_agent.host.sysfs import Sysfs
 
@@ -70,7 +68,7 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
         type=float,
         metavar="SECONDS",
         help="how long to wait for a frame; a switch sends one every 30 s "
-        f"(default: with lldpd not at all, with raw {LISTEN_SECONDS:g})",
+        "(default: with lldpd not at all, with raw 35)",
     )
     return parser.parse_args(argv)
 
@@ -126,6 +124,9 @@ def _ask(given: argparse.Namespace, pfs: Mapping[str, Pf]) -> tuple[str, dict[st
             if given.source == "lldpd":
                 raise
             print(f"{error}; listening on the PF instead", file=sys.stderr)
+    # Takes longer to import than lldpd takes to answer.
+    from sriov_agent.host.lldp.raw import LISTEN_SECONDS, Raw  # noqa: PLC0415
+
     seconds = LISTEN_SECONDS if given.wait is None else given.wait
     return "raw", Raw(seconds, _progress).cabling(pfs)
 
@@ -215,6 +216,8 @@ def _decode(path: Path) -> int:
         raise InvalidField("decode", str(path), error.strerror or "unreadable") from error
     if not frames:
         raise InvalidField("decode", str(path), "no frame in it")
+    from sriov_agent.host.lldp.frame import read_frame  # noqa: PLC0415
+
     print("\n\n".join(_explain(read_frame(frame)) for frame in frames))
     return ONE
 

@@ -4,6 +4,7 @@
 import json
 import statistics
 import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -24,7 +25,36 @@ def seconds(call: Callable[[], object]) -> float:
     return statistics.median(found)
 
 
+def show(what: str, ours: float, peer: str, theirs: float) -> None:
+    """One row of the table."""
+    print(
+        f"{what:44} {ours * 1000:9.2f} ms   {peer:38} {theirs * 1000:9.2f} ms   "
+        f"x {ours / theirs:.2f}",
+        flush=True,
+    )
+
+
+def discovering() -> None:
+    """The discovery script, and the least that something like it could do."""
+    script = [str(Path(sys.executable).parent / "sriov-lldp-discover"), "--all"]
+
+    def bare() -> None:
+        subprocess.run([sys.executable, "-c", "pass"], check=True)
+        subprocess.run(
+            ["lldpcli", "-f", "json0", "show", "neighbors"], check=True, capture_output=True
+        )
+
+    ours = seconds(lambda: subprocess.run(script, check=False, capture_output=True))
+    show("sriov-lldp-discover --all", ours, "lldpcli and an interpreter's start", seconds(bare))
+
+
 def main() -> None:
+    """What needs VFs."""
+    setting()
+    discovering()
+
+
+def setting() -> None:
     """MAC, VLAN and spoofchk of all VFs of a PF: one message, a call for each, a process each."""
     pf = json.loads(Path("/run/sriov-lab/topology.json").read_text())["pfs"][0]
     macs = [f"02:00:00:00:00:{index:02x}" for index in range(len(pf["vfs"]))]
@@ -49,10 +79,7 @@ def main() -> None:
         ours = seconds(one_message)
         for what, call in (("a pyroute2 call each", a_call_each), ("ip each", a_process_each)):
             theirs = seconds(call)
-            print(
-                f"{'set 7 VFs of a PF':44} {ours * 1000:9.2f} ms   {what:38} "
-                f"{theirs * 1000:9.2f} ms   x {ours / theirs:.2f}"
-            )
+            show("set 7 VFs of a PF", ours, what, theirs)
         netlink.set_vfs(link, [(i, RELEASED.without(["link_state"])) for i in range(len(macs))])
 
 

@@ -13,6 +13,8 @@ LOG = logging.getLogger(__name__)
 
 #: Until lldpd is asked again after it went away.
 RESPAWN_SECONDS = 5.0
+#: Between two calls, however fast frames change: a guest can send them as it likes.
+SETTLE_SECONDS = 1.0
 _CHUNK_BYTES = 1 << 16
 
 
@@ -66,6 +68,7 @@ class Watch:
             while program.stdout and program.stdout.read(_CHUNK_BYTES):
                 heard = True
                 self.changed()
+                self._stop.wait(SETTLE_SECONDS)
             if heard:
                 # lldpd went away, and its neighbors with it.
                 self.changed()

@@ -40,8 +40,9 @@ from sriov_agent.exceptions import SriovAgentError
 
 LOG = logging.getLogger(__name__)
 
-#: More rounds than any state needs; a plan that is never empty is a fault, and is said to be.
-MAX_ROUNDS = 10
+#: Enough for five ports that each wait for a VF or MAC of the next; a longer chain goes on in the
+#: next pass. A plan that is never empty is a fault, and is said to be.
+MAX_ROUNDS = 20
 
 
 class Source(Protocol):

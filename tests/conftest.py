@@ -7,8 +7,10 @@ import pytest
 #: marks of tests that continuous integration must run: there, skipping one is a failure
 MUST_RUN_IN_CI = ("lab", "rabbitmq")
 
+# Where a change is judged, the examples are the same each time; elsewhere they are new ones.
 hypothesis.settings.register_profile("project", deadline=None)
-hypothesis.settings.load_profile("project")
+hypothesis.settings.register_profile("ci", deadline=None, derandomize=True)
+hypothesis.settings.load_profile("ci" if os.environ.get("CI") == "true" else "project")
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)

@@ -12,7 +12,8 @@ from sriov_agent.core.actions import (
     SetVfs,
     WriteInterface,
 )
-from sriov_agent.core.model import ALL, RELEASED, Claim, Scope
+from sriov_agent.core.intent import intent
+from sriov_agent.core.model import ALL, RELEASED, Claim, Desired, Scope
 from tests.simulator import Simulator
 from tests.topology import vf_address
 from tests.worlds import World
@@ -62,12 +63,24 @@ class Watch:
             case RemoveInterface(port):
                 assert port in self.scope
                 assert port not in self.bindings.invalid
+                self._no_last_trace(port)
             case SetFabric():
                 self._fabric(action)
             case SetVfs():
                 self._vfs(action)
 
+    def _no_last_trace(self, port: str) -> None:
+        """An interface XML is not removed while nothing else tells whose the VF is."""
+        left = self.host.interfaces[port]
+        vf = self.host.vfs.get(left.vf) if left else None
+        if vf and vf.pf not in self.host.hidden and vf.settings.mac == left.mac:
+            told = port in self.host.claims or self.holder(left.vf)
+            assert told, "the last trace of a port on its VF was removed"
+
     def _fabric(self, action: SetFabric) -> None:
+        held = (*self.host.claims.values(), *self._desired().claims.values())
+        if self.scope != ALL:
+            assert action.switch_port.pf in {c.pf for c in held if c.port_id in self.scope}
         assert action.switch_port not in self.host.dark
         closed = self.host.fabric[action.switch_port] - action.vlans
         pf = action.switch_port.pf
@@ -92,11 +105,17 @@ class Watch:
             assert port in self.scope
             assert address not in self.others
             assert port not in self.bindings.invalid
+            if self._desired().claims.get(port) == self.host.claims[port]:
+                wanted = self.bindings.ports[port].vf_settings().items()
+                assert change.items().items() <= wanted.items(), "a port's VF was reset"
             if change.vlan and self.fabric_first:
                 cabling = self.host.cabling.get(action.pf)
                 at = cabling.switch_port if cabling else None
                 if at and at not in self.host.dark:
                     assert change.vlan in self.host.fabric[at], "a VF went before the fabric"
+
+    def _desired(self) -> Desired:
+        return intent(self.bindings, self.host.observe())
 
     def holder(self, vf: str) -> str | None:
         return next((c.port_id for c in self.host.claims.values() if c.vf == vf), None)

@@ -10,7 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.topology import port_id
+from sriov_agent.core.report import PortReport, PortState, Report
+from sriov_agent.store import Store
+from tests.topology import PF_A, claim, port_id
 
 BIN = Path(sys.executable).parent
 #: Far above what anything here takes.
@@ -114,6 +116,16 @@ def test_sriovctl_tells_what_was_refused_from_what_was_not_understood(node):
     assert refused.returncode == 1
     assert refused.stderr == f"id '{port_id(1)}': this port exists\n"
     assert node.run("sriovctl", *CREATE, "--vlan", "fifteen").returncode == 2
+
+
+def test_waiting_ends_when_the_port_is_met_and_when_its_vf_is_released(node):
+    store = Store(node.config.parent / "state" / "agent.db")
+    met = PortReport(port_id=port_id(1), state=PortState.MET, claim=claim(1, PF_A, 0))
+    store.save(Report(ports={port_id(1): met}), {})
+    created = node.run("sriovctl", *CREATE, "--wait", str(SECONDS), "-f", "value", "-c", "vf")
+    assert (created.returncode, created.stdout) == (0, f"{met.claim.vf}\n")
+
+    assert node.run("sriovctl", "port", "delete", port_id(1), "--wait", "30").returncode == 0
 
 
 @pytest.mark.parametrize("program", ["sriov-agent", "sriovctl"])

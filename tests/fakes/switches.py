@@ -13,6 +13,7 @@ class Fabric:
 
     ``down``: nobody answers. ``dark``: switch ports that the device manager cannot read.
     ``forbidden``: VLANs that it does not open. ``deaf``: it says yes and opens nothing.
+    ``mute``: it does what it is asked, and its answer is lost.
     """
 
     required = True
@@ -23,6 +24,7 @@ class Fabric:
         self.dark: set[SwitchPort] = set()
         self.forbidden: set[int] = set()
         self.deaf = False
+        self.mute = False
         self.applied: list[tuple[SwitchPort, frozenset[int]]] = []
 
     def read(self, switch_ports: Iterable[SwitchPort]) -> dict[SwitchPort, frozenset[int]]:
@@ -39,6 +41,8 @@ class Fabric:
         if not self.deaf:
             self.applied.append((switch_port, vlans))
             self.open[switch_port] = vlans
+        if self.mute:
+            raise Unavailable("device manager: no answer")
         return self.open.get(switch_port, frozenset())
 
 

@@ -21,9 +21,11 @@ from tests.topology import HOST, PF_A, PF_B, neighbor, port_id
 class Compute:
     """PF_A and PF_B of :mod:`tests.topology`, and everything that outlives the agent."""
 
-    def __init__(self, directory: Path, lacking: frozenset[str] = frozenset()) -> None:
+    def __init__(
+        self, directory: Path, lacking: frozenset[str] = frozenset(), num_vfs: int = 4
+    ) -> None:
         self.directory = directory
-        self.kernel = Kernel(PF_A, PF_B, lacking=lacking)
+        self.kernel = Kernel(PF_A, PF_B, lacking=lacking, num_vfs=num_vfs)
         self.fabric = Fabric()
         self.lldp = Lldp({PF_A: [neighbor()], PF_B: [neighbor(leaf=2)]})
         self.steps = Steps()
@@ -49,9 +51,11 @@ class Compute:
             record=Stepped(self.store, self.steps, *record),
         )
 
-    def hear(self, event_type: str, payload: object) -> None:
-        """One notification, and the passes that it wakes the agent for."""
+    def hear(self, event_type: str, payload: object, unheeded: bool = False) -> None:
+        """One notification, and the passes that it wakes the agent for, unless that is busy."""
         self.events.take(event_type, payload)
+        if unheeded:
+            self.woken.clear()
         while self.woken:
             keys = self.woken.pop(0)
             self.reconcile(ALL if keys is None else Scope(keys))

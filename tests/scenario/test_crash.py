@@ -38,6 +38,11 @@ STORIES = {
         ("port.delete.end", neutron.deleted(2)),
         ("port.create.end", neutron.port(1, vlan=20, binding_profile=slot(PF_A, 0))),
     ],
+    "take over": [
+        ("port.create.end", neutron.port(2, binding_profile=slot(PF_A, 0))),
+        ("port.delete.end", neutron.deleted(2), True),
+        ("port.create.end", neutron.port(1, vlan=20, binding_profile=slot(PF_A, 0))),
+    ],
 }
 
 
@@ -71,6 +76,7 @@ def cuts(directory, events):
 def test_after_a_power_cut_at_any_step_the_end_is_the_same(compute, story, tmp_path):
     for event in STORIES[story]:
         compute.hear(*event)
+    compute.reconcile()
 
     for restarted in cuts(tmp_path, STORIES[story]):
         restarted.reconcile()
@@ -85,6 +91,7 @@ def test_after_a_power_cut_at_any_step_the_end_is_the_same(compute, story, tmp_p
 def test_a_port_that_goes_while_the_power_is_off_leaves_nothing(compute, story, tmp_path):
     for restarted in cuts(tmp_path, STORIES[story]):
         restarted.hear(*DELETE)
+        restarted.reconcile()
         assert restarted.state() == compute.state()
         assert restarted.store.switch_ports() == []
 
@@ -95,6 +102,7 @@ def test_after_a_power_cut_and_a_lost_record_the_end_is_the_same_but_for_the_cho
 ):
     for event in STORIES[story]:
         compute.hear(*event)
+    compute.reconcile()
 
     for restarted in cuts(tmp_path, STORIES[story]):
         lose(restarted, "agent.db*")

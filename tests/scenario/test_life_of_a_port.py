@@ -9,6 +9,7 @@ import pytest
 from sriov_agent.core.model import RELEASED
 from sriov_agent.core.report import PortState
 from tests import neutron
+from tests.scenario.compute import Compute
 from tests.topology import (
     LEAF_A,
     LEAF_B,
@@ -263,6 +264,23 @@ def test_the_ports_of_other_hosts_and_agents_are_none_of_ours(compute):
     assert compute.state() == before
     assert "events.rejected" not in compute.counters.snapshot()
     assert compute.woken == []
+
+
+@pytest.mark.parametrize("vlan", [0, 15, 20])
+def test_the_last_vf_goes_from_a_port_to_the_next_in_one_pass(tmp_path, vlan):
+    compute = Compute(tmp_path, num_vfs=1)
+    del compute.lldp.heard[PF_B]
+    compute.kernel.absent[PF_B] = "gone"
+    compute.ports.create(binding(1, vlan=vlan))
+    compute.reconcile()
+    compute.fabric.open[LEAF_A] = frozenset({99, vlan} - {0})
+    compute.ports.delete(port_id(1))
+    compute.ports.create(binding(2, vlan=vlan))
+    compute.reconcile()
+
+    assert compute.report(2).state == PortState.MET
+    assert compute.settings()[VF_A0] == binding(2, vlan=vlan).vf_settings()
+    assert compute.open() == ({LEAF_A: {vlan}} if vlan else {})
 
 
 def test_a_guests_own_mac_on_a_vf_is_not_taken_for_the_ports(compute):

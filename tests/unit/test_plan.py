@@ -1,0 +1,165 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Single steps of a plan that no end state shows; its laws are in test_plan_properties."""
+
+from dataclasses import replace
+
+import pytest
+
+from sriov_agent.core.actions import (
+    DropClaim,
+    RecordClaim,
+    RemoveInterface,
+    SetFabric,
+    SetVfs,
+    WriteInterface,
+)
+from sriov_agent.core.intent import intent
+from sriov_agent.core.model import RELEASED, Bindings, VfSettings
+from sriov_agent.core.plan import pending, plan, untried
+from tests.topology import (
+    LEAF_A,
+    PF_A,
+    PF_B,
+    binding,
+    claim,
+    interface,
+    observed,
+    pf,
+    port_id,
+    port_mac,
+    vf,
+)
+
+
+def planned(*ports, on, **seen):
+    bindings = Bindings(ports={port.port_id: port for port in ports})
+    host = observed(*on, **seen)
+    return plan(intent(bindings, host), host)
+
+
+def carrying(number, **given):
+    return vf(PF_A, 0, binding(number, **given).vf_settings())
+
+
+def changes(**settings):
+    return SetVfs(PF_A, ((0, VfSettings(**settings)),))
+
+
+def test_first_the_claim_and_the_fabric_then_what_was_seen_recorded():
+    assert planned(binding(1), on=[pf(PF_A)]) == (
+        RecordClaim(claim(1, PF_A, 0)),
+        SetFabric(LEAF_A, frozenset({15})),
+    )
+    opened = {LEAF_A: frozenset({15})}
+    claims = {port_id(1): claim(1, PF_A, 0)}
+    assert planned(binding(1), on=[pf(PF_A)], claims=claims, fabric=opened) == (
+        changes(mac=port_mac(1), vlan=15, qos=0),
+        WriteInterface(port_id(1), interface(binding(1), PF_A, 0)),
+    )
+
+
+def test_a_release_takes_xml_and_settings_back_then_closes_and_forgets():
+    claims = {port_id(1): claim(1, PF_A, 0)}
+    opened = {LEAF_A: frozenset({15})}
+    files = {port_id(1): interface(binding(1), PF_A, 0)}
+    seen = {"claims": claims, "fabric": opened}
+    assert planned(on=[pf(PF_A, carrying(1))], interfaces=files, **seen) == (
+        changes(mac=RELEASED.mac, vlan=0, qos=0),
+        RemoveInterface(port_id(1)),
+    )
+    assert planned(on=[pf(PF_A)], **seen) == (
+        SetFabric(LEAF_A, frozenset()),
+        DropClaim(claim(1, PF_A, 0)),
+    )
+
+
+@pytest.mark.parametrize(
+    ("was", "change"),
+    [
+        ({"vlan": 20}, {"vlan": 15, "qos": 5}),
+        ({"qos": 3}, {"vlan": 15, "qos": 5}),
+        ({"max_tx_rate": 0}, {"min_tx_rate": 10, "max_tx_rate": 100}),
+        ({"min_tx_rate": 0}, {"min_tx_rate": 10, "max_tx_rate": 100}),
+        ({"trust": True}, {"trust": False}),
+        ({"mac": port_mac(9), "spoofchk": False}, {"mac": port_mac(1), "spoofchk": True}),
+    ],
+)
+def test_what_the_kernel_takes_in_one_attribute_goes_together_and_the_rest_by_itself(was, change):
+    port = binding(1, qos=5, min_tx_rate=10, max_tx_rate=100)
+    on = pf(PF_A, vf(PF_A, 0, replace(port.vf_settings(), **was)))
+    seen = {
+        "claims": {port.port_id: replace(claim(1, PF_A, 0))},
+        "interfaces": {port.port_id: interface(port, PF_A, 0)},
+        "fabric": {LEAF_A: frozenset({15})},
+    }
+    assert planned(port, on=[on], **seen) == (changes(**change),)
+
+
+def test_all_vfs_of_a_pf_that_change_are_one_action():
+    ports = [binding(number) for number in (1, 2, 3)]
+    claims = {
+        port_id(n): claim(n, pf, i) for n, pf, i in ((1, PF_A, 2), (2, PF_A, 0), (3, PF_B, 1))
+    }
+    actions = planned(*ports, on=[pf(PF_B), pf(PF_A)], claims=claims)
+    on_vfs = [action for action in actions if isinstance(action, SetVfs)]
+    assert [(action.pf, [index for index, _ in action.changes]) for action in on_vfs] == [
+        (PF_A, [0, 2]),
+        (PF_B, [1]),
+    ]
+
+
+def test_a_lost_claim_is_recorded_before_its_xml_is_removed():
+    files = {port_id(1): interface(binding(1), PF_A, 0)}
+    seen = {"interfaces": files, "fabric": {LEAF_A: frozenset({15})}}
+    assert planned(on=[pf(PF_A, carrying(1))], **seen) == (RecordClaim(claim(1, PF_A, 0)),)
+
+
+@pytest.mark.parametrize("recorded", [True, False])
+def test_an_xml_left_on_a_vf_that_another_port_has_got_is_no_claim(recorded):
+    """The VF still has the old port's MAC: it was handed over, and then the power went."""
+    slot = vf(PF_A, 0).address
+    claims = {port_id(2): claim(2, PF_A, 0)} if recorded else {}
+    files = {port_id(1): interface(binding(1), PF_A, 0)}
+    on = [pf(PF_A, carrying(1))]
+    actions = planned(binding(2, pci_slot=slot), on=on, claims=claims, interfaces=files)
+    assert not any(
+        isinstance(action, RecordClaim) and action.claim.port_id == port_id(1) for action in actions
+    )
+    assert RemoveInterface(port_id(1)) in actions
+
+
+MAC, OTHER = changes(mac=port_mac(1)), changes(mac=port_mac(2))
+BOTH = SetVfs(
+    PF_A, ((0, VfSettings(mac=port_mac(1), trust=True)), (1, VfSettings(mac=port_mac(2))))
+)
+
+
+@pytest.mark.parametrize(
+    ("tried", "left"),
+    [
+        ([], [BOTH]),
+        ([BOTH], []),
+        (
+            [MAC],
+            [SetVfs(PF_A, ((0, VfSettings(trust=True)), (1, VfSettings(mac=port_mac(2)))))],
+        ),
+        ([MAC, SetVfs(PF_A, ((1, VfSettings(mac=port_mac(2))),))], [changes(trust=True)]),
+        ([OTHER], [BOTH]),
+        ([SetVfs(PF_B, MAC.changes)], [BOTH]),
+    ],
+)
+def test_a_setting_tried_alone_is_taken_out_of_a_batch_and_no_other_value_of_it(tried, left):
+    assert untried([BOTH], tried) == tuple(left)
+
+
+def test_other_actions_are_tried_once_each():
+    again = [RecordClaim(claim(1, PF_A, 0)), SetFabric(LEAF_A, frozenset({15}))]
+    assert untried(again, [again[0]]) == (again[1],)
+    assert untried(again, [SetFabric(LEAF_A, frozenset({15, 20}))]) == tuple(again)
+
+
+def test_what_was_done_may_be_done_again_once_it_was_seen_and_what_was_refused_may_not():
+    done, refused = SetFabric(LEAF_A, frozenset({15})), MAC
+    tried = {done: "", refused: "EBUSY"}
+    assert pending([done], tried) == tried
+    assert pending([], tried) == {refused: "EBUSY"}

@@ -2,12 +2,13 @@
 """Create, change, delete; once, again, late, and in the wrong order."""
 
 import itertools
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import pytest
 
 from sriov_agent.core.model import RELEASED
 from sriov_agent.core.report import PortState
+from sriov_agent.sources.ports import Port
 from tests import neutron
 from tests.scenario.compute import Compute
 from tests.topology import (
@@ -281,6 +282,28 @@ def test_the_last_vf_goes_from_a_port_to_the_next_in_one_pass(tmp_path, vlan):
     assert compute.report(2).state == PortState.MET
     assert compute.settings()[VF_A0] == binding(2, vlan=vlan).vf_settings()
     assert compute.open() == ({LEAF_A: {vlan}} if vlan else {})
+
+
+@pytest.mark.parametrize(("count", "passes"), [(1, 1), (5, 1), (11, 2)])
+def test_ports_that_each_wait_for_the_next_ones_vf_all_move(tmp_path, count, passes):
+    compute = Compute(tmp_path, num_vfs=12)
+    for shift in (0, 1):
+        for number in range(count):
+            slot = vf_address(PF_A, number + shift)
+            compute.ports.put(named(number, slot, revision=shift))
+        for _ in range(passes):
+            compute.reconcile()
+
+    assert {entry.state for entry in compute.last.ports.values()} == {PortState.MET}
+    assert compute.claims() == {port_id(n): claim(n, PF_A, n + 1) for n in range(count)}
+    assert compute.settings()[VF_A0] == RELEASED
+
+
+def named(number, slot, revision):
+    """A row of the table of ports: a port on the VF that nova chose."""
+    document = asdict(binding(number, pci_slot=slot))
+    del document["port_id"], document["revision_number"]
+    return Port(port_id=port_id(number), revision_number=revision, bound=True, document=document)
 
 
 def test_a_guests_own_mac_on_a_vf_is_not_taken_for_the_ports(compute):

@@ -17,8 +17,11 @@ from sriov_agent.core.actions import (
     WriteInterface,
 )
 from sriov_agent.core.lldp import describe_port
-from sriov_agent.core.model import Claim, Desired, Observed, SwitchPort, VfSettings
+from sriov_agent.core.model import RELEASED, Claim, Desired, Observed, SwitchPort, VfSettings
 from sriov_agent.core.plan import left_of
+
+#: Without these a port is not connected, whatever the NIC can do.
+NEEDED = frozenset({"mac", "vlan"})
 
 
 class PortState(enum.StrEnum):
@@ -100,8 +103,10 @@ def _port(
     if vf is None:
         unmet.append(f"VF {claim.vf} not seen{_error(observed, 'pf', claim.pf)}")
     else:
+        missing = _missing(wanted, vf.settings)
         lacking = observed.pfs[claim.pf].unsupported
-        missing = wanted.differing(vf.settings)
+        lacking |= {name for name in missing.items() if name not in vf.settings.items()}
+        lacking -= NEEDED
         unsupported = tuple(name for name in missing.items() if name in lacking)
         unmet += _settings(claim, missing.without(lacking), vf.settings, failed)
     if observed.interfaces.get(claim.port_id) != desired.interfaces[claim.port_id]:
@@ -126,6 +131,12 @@ def _port(
         unmet=tuple(unmet),
         unsupported=unsupported,
     )
+
+
+def _missing(wanted: VfSettings, seen: VfSettings) -> VfSettings:
+    """What is not as wanted; a setting that is not listed counts as on an unused VF."""
+    shown = RELEASED.items() | seen.items()
+    return wanted.without(name for name, value in wanted.items().items() if shown[name] == value)
 
 
 def _releasing(claim: Claim, observed: Observed, failed: Mapping[Action, str]) -> PortReport:

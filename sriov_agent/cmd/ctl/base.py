@@ -9,6 +9,7 @@ from sriov_agent import conf as options
 from sriov_agent.core.model import Pf
 from sriov_agent.exceptions import ConfigError, Unavailable
 from sriov_agent.host.inventory import Inventory
+from sriov_agent.host.lldp.lldpd import Lldpd
 from sriov_agent.host.netlink import Netlink
 
 if TYPE_CHECKING:
@@ -37,6 +38,12 @@ def pfs(app: "Sriovctl") -> dict[str, Pf]:
     for error in errors.values():
         app.LOG.warning("%s", error)
     return found
+
+
+def lldpd(app: "Sriovctl") -> Lldpd:
+    """The local lldpd, as the agent asks it."""
+    options = app.conf.lldp
+    return Lldpd(options.command, options.timeout, options.allowed_switches)
 
 
 def escaped(text: str) -> str:

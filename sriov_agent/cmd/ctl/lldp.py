@@ -7,11 +7,10 @@ from collections.abc import Iterator
 from cliff.command import Command
 from cliff.lister import Lister
 
-from sriov_agent.cmd.ctl.base import clean, pfs, sriovctl
+from sriov_agent.cmd.ctl.base import clean, lldpd, pfs, sriovctl
 from sriov_agent.core.lldp import port_name
 from sriov_agent.core.model import Neighbor, Pf
 from sriov_agent.exceptions import InvalidField
-from sriov_agent.host.lldp.lldpd import Lldpd
 
 _COLUMNS = ("pf", "netdev", "switch", "port", "chassis_id", "port_id", "ttl", "answer")
 
@@ -26,9 +25,8 @@ class LldpNeighbors(Lister):
         self, parsed_args: argparse.Namespace
     ) -> tuple[tuple[str, ...], Iterator[tuple[object, ...]]]:
         app = sriovctl(self)
-        found, options = pfs(app), app.conf.lldp
-        lldpd = Lldpd(options.command, options.timeout, options.allowed_switches)
-        cabling = lldpd.cabling(found)
+        found = pfs(app)
+        cabling = lldpd(app).cabling(found)
         return _COLUMNS, (
             row
             for address, answer in cabling.items()

@@ -6,10 +6,9 @@ from collections.abc import Iterator, Mapping
 
 from cliff.lister import Lister
 
-from sriov_agent.cmd.ctl.base import clean, counted, escaped, pfs, sriovctl
+from sriov_agent.cmd.ctl.base import clean, counted, escaped, lldpd, pfs, sriovctl
 from sriov_agent.core.model import Cabling, Pf
 from sriov_agent.exceptions import Unavailable
-from sriov_agent.host.lldp.lldpd import Lldpd
 
 _COLUMNS = (
     "pf",
@@ -50,9 +49,8 @@ class PfList(Lister):
         )
 
     def _cabling(self, found: Mapping[str, Pf]) -> dict[str, Cabling]:
-        options = sriovctl(self).conf.lldp
         try:
-            return Lldpd(options.command, options.timeout, options.allowed_switches).cabling(found)
+            return lldpd(sriovctl(self)).cabling(found)
         except Unavailable as error:
             return {address: Cabling(reason=str(error)) for address in found}
 

@@ -8,9 +8,11 @@ One command, without agent and configuration. Exit status: 0 exactly one switch 
 import argparse
 import json
 import string
+import struct
 import sys
 import time
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 
 from sriov_agent.core import fields
@@ -25,7 +27,7 @@ from sriov_agent.host.sysfs import Sysfs
 
 ONE, NONE, USAGE, AMBIGUOUS, NOT_ONE_VF, NO_SOURCE = range(6)
 
-_PCAP_MAGIC = {b"\xd4\xc3\xb2\xa1": "little", b"\xa1\xb2\xc3\xd4": "big"}
+_PCAP_LENGTH = {b"\xd4\xc3\xb2\xa1": struct.Struct("<I"), b"\xa1\xb2\xc3\xd4": struct.Struct(">I")}
 _PCAP_HEADER, _PCAP_RECORD = 24, 16
 
 
@@ -173,11 +175,8 @@ def _entry(pf: Pf, vf: Vf | None, cabling: Cabling, source: str) -> dict[str, ob
                 "switch_info": port.system_name,
             }
         ]
-        entry["chassis_id"] = {
-            "subtype": port.chassis_id.subtype,
-            "value": port.chassis_id.value,
-        }
-        entry["port_id"] = {"subtype": port.port_id.subtype, "value": port.port_id.value}
+        entry["chassis_id"] = asdict(port.chassis_id)
+        entry["port_id"] = asdict(port.port_id)
         entry["port_description"] = port.port_description
     entry["reason"] = cabling.reason
     entry["neighbors"] = [describe(neighbor) for neighbor in cabling.neighbors]
@@ -224,8 +223,8 @@ def _decode(path: Path) -> int:
 
 def _frames(data: bytes) -> list[bytes]:
     """The frames of a pcap file, or the one that is written as hex digits."""
-    order = _PCAP_MAGIC.get(data[:4])
-    if order is None:
+    stored_length = _PCAP_LENGTH.get(data[:4])
+    if stored_length is None:
         text = data.decode("ascii", "replace").translate({ord(c): None for c in string.whitespace})
         try:
             return [bytes.fromhex(text.replace(":", ""))] if text else []
@@ -233,9 +232,7 @@ def _frames(data: bytes) -> list[bytes]:
             raise InvalidField("decode", printable(text, 40), "neither hex nor pcap") from error
     found, position = [], _PCAP_HEADER
     while position + _PCAP_RECORD <= len(data):
-        length = int.from_bytes(
-            data[position + 8 : position + 12], "little" if order == "little" else "big"
-        )
+        (length,) = stored_length.unpack_from(data, position + 8)
         found.append(data[position + _PCAP_RECORD : position + _PCAP_RECORD + length])
         position += _PCAP_RECORD + length
     return found

@@ -11,6 +11,7 @@ import itertools
 import json
 import time
 from collections.abc import Iterable, Mapping
+from dataclasses import asdict
 
 from sriov_agent.core import fields
 from sriov_agent.core.model import SwitchPort
@@ -99,14 +100,11 @@ def link(switch_port: SwitchPort) -> dict[str, Json]:
     return {
         "pf": switch_port.pf,
         "switch": {
-            "chassis_id": {
-                "subtype": switch_port.chassis_id.subtype,
-                "value": switch_port.chassis_id.value,
-            },
+            "chassis_id": asdict(switch_port.chassis_id),
             "name": switch_port.system_name,
         },
         "port": {
-            "id": {"subtype": switch_port.port_id.subtype, "value": switch_port.port_id.value},
+            "id": asdict(switch_port.port_id),
             "description": switch_port.port_description,
         },
     }

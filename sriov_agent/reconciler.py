@@ -5,6 +5,7 @@ Start, restart, event, resync and release are this same pass, and so is recovery
 from wherever the last one stopped.
 """
 
+import contextlib
 import logging
 from collections.abc import Iterable, Mapping
 from typing import Protocol
@@ -19,7 +20,7 @@ from sriov_agent.core.actions import (
     WriteInterface,
 )
 from sriov_agent.core.intent import intent
-from sriov_agent.core.lldp import believed
+from sriov_agent.core.lldp import believed, links
 from sriov_agent.core.model import (
     ALL,
     Bindings,
@@ -36,7 +37,7 @@ from sriov_agent.core.model import (
 )
 from sriov_agent.core.plan import pending, plan, untried
 from sriov_agent.core.report import Report, report
-from sriov_agent.exceptions import SriovAgentError
+from sriov_agent.exceptions import Refused, SriovAgentError
 
 LOG = logging.getLogger(__name__)
 
@@ -137,8 +138,8 @@ class Reconciler:
             unknown what is desired or owned, and nothing was done
         """
         bindings = self.source.bindings()
-        cabling, lldp_errors = self._cabling()
-        fabric_errors = self._read_fabric(cabling, scope)
+        cabling, ends, lldp_errors = self._cabling()
+        fabric_errors = self._read_fabric(ends, scope)
         tried: dict[Action, str] = {}
         for _ in range(MAX_ROUNDS):
             observed = self._observe(cabling, {**lldp_errors, **fabric_errors})
@@ -156,29 +157,35 @@ class Reconciler:
         failed = {action: reason for action, reason in tried.items() if reason}
         return report(desired, observed, failed, fabric_required=self.fabric.required)
 
-    def _cabling(self) -> tuple[dict[str, Cabling], dict[str, str]]:
-        """Where each PF is cabled; a move is believed only if the link had gone down for it."""
+    def _cabling(self) -> tuple[dict[str, Cabling], frozenset[SwitchPort], dict[str, str]]:
+        """Where each uplink is cabled, and the links of the PFs.
+
+        A move is believed only if the link had gone down for it.
+        """
         pfs, _ = self.host.pfs()
         known = self.record.cabling()
         try:
             found = self.lldp.cabling(pfs)
         except SriovAgentError as error:
-            return {}, {"lldp": str(error)}
+            return {}, frozenset(), {"lldp": str(error)}
         cabling: dict[str, Cabling] = {}
-        for pf, heard in found.items():
-            changes = pfs[pf].carrier_changes
-            cabling[pf] = believed(heard, known.get(pf), changes, follow=self.follow_lldp)
-            port = cabling[pf].switch_port
-            if port and known.get(pf) != (
-                now := KnownCabling(switch_port=port, carrier_changes=changes)
-            ):
-                self.record.record_cabling(now)
-        return cabling, {}
+        for uplink in (uplink for pf in pfs.values() for uplink in pf.uplinks()):
+            heard, last = found.get(uplink.address), known.get(uplink.address)
+            if heard is None:
+                continue
+            changes = uplink.carrier_changes
+            answer = believed(heard, last, changes, follow=self.follow_lldp)
+            cabling[uplink.address] = answer
+            if answer.switch_port:
+                now = KnownCabling(switch_port=answer.switch_port, carrier_changes=changes)
+                if now != last:
+                    self.record.record_cabling(now)
+        ends = frozenset(at for pf in pfs.values() for at in links(pf, cabling).switch_ports)
+        return cabling, ends, {}
 
-    def _read_fabric(self, cabling: Mapping[str, Cabling], scope: Scope) -> dict[str, str]:
+    def _read_fabric(self, ends: frozenset[SwitchPort], scope: Scope) -> dict[str, str]:
         """Ask what is open where; between full passes only for switch ports not yet known."""
-        ports = set(self.record.switch_ports())
-        ports |= {found.switch_port for found in cabling.values() if found.switch_port}
+        ports = ends.union(self.record.switch_ports())
         if scope == ALL:
             self._open = {}
         unknown = sorted(ports - self._open.keys(), key=str)
@@ -231,12 +238,18 @@ class Reconciler:
         return failed
 
     def _set_fabric(self, switch_port: SwitchPort, vlans: frozenset[int]) -> None:
+        """Have these VLANs open; one that is refused holds back no other, and is raised."""
         self.record.record_switch_port(switch_port)
+        before = self._open.pop(switch_port, frozenset())
         try:
             self._open[switch_port] = self.fabric.apply(switch_port, vlans)
-        except SriovAgentError:
-            self._open.pop(switch_port, None)
-            raise
+        except Refused as refusal:
+            seen = self._open[switch_port] = self.fabric.apply(switch_port, before & vlans)
+            new = vlans - before
+            for vlan in sorted(new) if len(new) > 1 else ():
+                with contextlib.suppress(Refused):
+                    seen = self._open[switch_port] = self.fabric.apply(switch_port, seen | {vlan})
+            raise refusal
 
     def _forget_closed(self, desired: Desired) -> None:
         for switch_port in self.record.switch_ports():

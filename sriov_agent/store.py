@@ -173,14 +173,14 @@ class Store:
 
 def as_json(report: PortReport) -> dict[str, object]:
     """A port's report for JSON: ``state, pf, vf, vf_index, switch, switch_port, unmet, ...``."""
-    claim, switch_port = report.claim, report.switch_port
+    claim, at = report.claim, report.switch_ports
     return {
         "state": str(report.state),
         "pf": claim.pf if claim else None,
         "vf": claim.vf if claim else None,
         "vf_index": claim.index if claim else None,
-        "switch": switch_port.system_name or switch_port.chassis_id.value if switch_port else None,
-        "switch_port": switch_port.port_id.value if switch_port else None,
+        "switch": ", ".join(port.name for port in at) or None,
+        "switch_port": ", ".join(port.port_id.value for port in at) or None,
         "unmet": list(report.unmet),
         "unsupported": list(report.unsupported),
     }

@@ -9,6 +9,7 @@ with most free VFs, the lowest index first.
 
 from collections.abc import Mapping
 
+from sriov_agent.core.lldp import links
 from sriov_agent.core.model import (
     Bindings,
     Claim,
@@ -208,10 +209,10 @@ class _Choice:
 def _fabric(
     ports: Mapping[str, PortBinding], claims: Mapping[str, Claim], observed: Observed
 ) -> dict[SwitchPort, frozenset[int]]:
-    """The VLANs of each PF on the switch port it is cabled to.
+    """The VLANs of each PF on the switch ports it is cabled to.
 
-    While it cannot be told where a PF is cabled, what is open for it and still wanted stays
-    open where it was opened.
+    While it cannot be told where all of a PF's links end, what is open for it and still wanted
+    stays open where it was opened.
     """
     vlans: dict[str, set[int]] = {}
     for port, binding in ports.items():
@@ -219,11 +220,12 @@ def _fabric(
             vlans.setdefault(claims[port].pf, set()).add(binding.vlan)
     wanted: dict[SwitchPort, frozenset[int]] = {}
     for pf, ids in vlans.items():
-        cabling = observed.cabling.get(pf)
-        if cabling and cabling.switch_port:
-            wanted[cabling.switch_port] = frozenset(ids)
-            continue
-        for switch_port, seen in observed.fabric.items():
-            if switch_port.pf == pf:
-                wanted[switch_port] = seen & ids
+        known = links(observed.pfs.get(pf), observed.cabling)
+        wanted |= dict.fromkeys(known.switch_ports, frozenset(ids))
+        if not known.whole:
+            wanted |= {
+                at: seen & ids
+                for at, seen in observed.fabric.items()
+                if at.pf == pf and at not in known.switch_ports
+            }
     return wanted

@@ -6,9 +6,19 @@ none at all, each with its reason.
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 
-from sriov_agent.core.model import Cabling, KnownCabling, LldpId, Neighbor, SwitchPort
+from sriov_agent.core.model import (
+    Cabling,
+    Heard,
+    KnownCabling,
+    LldpId,
+    Neighbor,
+    Pf,
+    SwitchPort,
+    Uplink,
+)
 from sriov_agent.exceptions import printable
 
 #: What an interface is called on a switch: letters, digits, and the separators in between.
@@ -18,16 +28,46 @@ _INTERFACE_NAME = re.compile(r"[A-Za-z][A-Za-z-]*[0-9][0-9/:._-]*")
 FORWARDING = frozenset({"Bridge", "Router"})
 
 
+def cabled(
+    uplinks: Iterable[Uplink],
+    heard: Heard,
+    local_macs: frozenset[str] = frozenset(),
+    allowed: frozenset[str] = frozenset(),
+) -> dict[str, Cabling]:
+    """Where each uplink is cabled, by address; why it cannot be told, with what mends it.
+
+    :param local_macs: see :func:`cabling`, as for ``allowed``
+    """
+    found: dict[str, Cabling] = {}
+    for uplink in uplinks:
+        name, neighbors = uplink.netdev, heard.neighbors.get(uplink.address, ())
+        if not uplink.up:
+            why = f"{name} is down: ip link set {name} up"
+        elif not uplink.carrier:
+            why = f"{name} has no carrier: look at the cable and at the switch port"
+        else:
+            why = heard.deaf.get(uplink.address, "")
+        if why:
+            found[uplink.address] = Cabling(reason=why, neighbors=neighbors)
+            continue
+        answer = cabling(uplink.address, neighbors, heard.local, local_macs, allowed)
+        if not neighbors and uplink.firmware_lldp:
+            why = f"{answer.reason}: the NIC's firmware keeps the frames; {uplink.firmware_lldp}"
+            answer = Cabling(reason=why)
+        found[uplink.address] = answer
+    return found
+
+
 def cabling(
-    pf: str,
+    uplink: str,
     neighbors: Iterable[Neighbor],
     local: frozenset[tuple[LldpId, LldpId]],
     local_macs: frozenset[str] = frozenset(),
     allowed: frozenset[str] = frozenset(),
 ) -> Cabling:
-    """The switch port behind ``pf``, or why it cannot be told.
+    """The switch port behind ``uplink``, or why it cannot be told.
 
-    :param pf: PCI address of the PF
+    :param uplink: its PCI address
     :param neighbors: everything heard on it
     :param local: (chassis id, port id) pairs this host itself announces: a PF hears its own
         frames back from its VF switch
@@ -36,18 +76,19 @@ def cabling(
         every switch
     """
     heard = tuple(neighbors)
-    left: list[Neighbor] = []
+    left: dict[tuple[LldpId, LldpId], Neighbor] = {}
     refused: list[str] = []
     for neighbor in heard:
         why = _refusal(neighbor, local, local_macs, allowed)
         if why:
             refused.append(f"{describe(neighbor)}: {why}")
-        elif not any(_same_port(neighbor, other) for other in left):
-            left.append(neighbor)
+        else:
+            left.setdefault(neighbor.ids, neighbor)
     if len(left) == 1:
-        return Cabling(switch_port=_switch_port(pf, left[0]), neighbors=heard)
+        (neighbor,) = left.values()
+        return Cabling(switch_port=_switch_port(uplink, neighbor), neighbors=heard)
     if left:
-        listed = ", ".join(sorted(describe(neighbor) for neighbor in left))
+        listed = ", ".join(sorted(map(describe, left.values())))
         return Cabling(reason=f"ambiguous LLDP neighbors: {listed}", neighbors=heard)
     reason = "no LLDP neighbor"
     if refused:
@@ -55,15 +96,68 @@ def cabling(
     return Cabling(reason=reason, neighbors=heard)
 
 
+def attributed(
+    neighbors: Iterable[Neighbor], frames: Iterable[Neighbor], local_macs: frozenset[str]
+) -> tuple[Neighbor, ...]:
+    """``neighbors`` with who sent them, as far as the uplink's own ``frames`` tell.
+
+    A neighbor is only said to be from this host, or tagged, if every frame with its ids was:
+    a switch that a guest imitates to the letter stays a switch.
+    """
+    by_ids: dict[tuple[LldpId, LldpId], list[Neighbor]] = {}
+    for frame in frames:
+        by_ids.setdefault(frame.ids, []).append(frame)
+    found: list[Neighbor] = []
+    for neighbor in neighbors:
+        seen = by_ids.get(neighbor.ids, [])
+        foreign = [f for f in seen if not f.tagged and f.source_mac not in local_macs]
+        sent = next(iter(foreign or seen), neighbor)
+        found.append(replace(neighbor, source_mac=sent.source_mac, tagged=sent.tagged))
+    return tuple(found)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Links:
+    """Every switch port behind a PF, through its bond too.
+
+    ``unknown`` says of which uplinks the switch port cannot be told, and why. ``whole``: these
+    are all. A bond's other member without a link carries nothing, so it is not told of; what is
+    open for it stays.
+    """
+
+    switch_ports: tuple[SwitchPort, ...] = ()
+    unknown: tuple[str, ...] = ()
+    whole: bool = False
+
+
+def links(pf: Pf | None, cabling: Mapping[str, Cabling]) -> Links:
+    """The links of a PF, ``None`` for one that is not seen now."""
+    found: list[SwitchPort] = []
+    unknown: list[str] = []
+    uplinks = pf.uplinks() if pf else ()
+    for uplink in uplinks:
+        answer = cabling.get(uplink.address)
+        if pf and answer and answer.switch_port:
+            found.append(replace(answer.switch_port, pf=pf.address))
+        elif uplink is pf or uplink.carrier:
+            reason = f": {answer.reason}" if answer else " unknown"
+            unknown.append(f"switch port of {uplink.netdev} ({uplink.address}){reason}")
+    return Links(
+        switch_ports=tuple(found),
+        unknown=tuple(unknown),
+        whole=bool(found) and len(found) == len(uplinks),
+    )
+
+
 def believed(
     found: Cabling, known: KnownCabling | None, carrier_changes: int, *, follow: bool = False
 ) -> Cabling:
-    """``found``, unless it moves the PF to another switch port while its link stayed up.
+    """``found``, unless it moves the uplink to another switch port while its link stayed up.
 
     Nobody moves a cable without the link going down: such a change is held until it is confirmed.
 
     :param known: what was believed last
-    :param carrier_changes: how often the PF's link came or went until now
+    :param carrier_changes: how often the uplink's link came or went until now
     :param follow: believe every change
     """
     port = found.switch_port
@@ -80,14 +174,12 @@ def believed(
 
 def describe_port(port: SwitchPort) -> str:
     """A switch port for people, escaped: ``switch 'leaf1' port 'swp1'``."""
-    name = port.system_name or port.chassis_id.value
-    return f"switch {printable(name)} port {printable(port.port_id.value)}"
+    return f"switch {printable(port.name)} port {printable(port.port_id.value)}"
 
 
 def describe(neighbor: Neighbor) -> str:
     """A neighbor for people, escaped: ``'leaf1' port 'swp1'``."""
-    name = neighbor.system_name or neighbor.chassis_id.value
-    return f"{printable(name)} port {printable(neighbor.port_id.value)}"
+    return f"{printable(neighbor.name)} port {printable(neighbor.port_id.value)}"
 
 
 def _refusal(
@@ -99,29 +191,22 @@ def _refusal(
     names = {neighbor.chassis_id.value.lower(), neighbor.system_name.lower()}
     capabilities = neighbor.capabilities
     rules = (
-        (
-            (neighbor.chassis_id, neighbor.port_id) in local,
-            "this host's own frame, reflected by the NIC",
-        ),
+        (neighbor.ids in local, "this host's own frame, reflected by the NIC"),
         (
             neighbor.source_mac in local_macs,
             f"sent from {neighbor.source_mac}, a PF or VF of this host",
         ),
         (neighbor.tagged, "in a VLAN, while a switch port announces itself without a tag"),
-        (neighbor.ttl <= 0, "expired"),
+        (neighbor.ttl is not None and neighbor.ttl <= 0, "expired"),
         (capabilities and not capabilities & FORWARDING, "neither a bridge nor a router"),
         (allowed and not names & allowed, "not among the allowed switches"),
     )
     return next((reason for broken, reason in rules if broken), "")
 
 
-def _same_port(one: Neighbor, other: Neighbor) -> bool:
-    return (one.chassis_id, one.port_id) == (other.chassis_id, other.port_id)
-
-
-def _switch_port(pf: str, neighbor: Neighbor) -> SwitchPort:
+def _switch_port(uplink: str, neighbor: Neighbor) -> SwitchPort:
     return SwitchPort(
-        pf=pf,
+        pf=uplink,
         chassis_id=neighbor.chassis_id,
         port_id=neighbor.port_id,
         system_name=neighbor.system_name,

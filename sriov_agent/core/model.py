@@ -163,22 +163,41 @@ class Vf:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Pf:
-    """One physical function of the configuration as the kernel shows it.
+class Uplink:
+    """A network device with a cable: a PF, or what it is bonded with.
 
-    ``carrier_changes`` counts how often the link came or went; ``unsupported`` names the VF
-    settings its driver was seen to lack.
+    ``address`` is its PCI address, ``mac`` the permanent one; ``up`` is the administrative state,
+    ``carrier`` the link's, ``carrier_changes`` counts how often that came or went.
+    ``firmware_lldp`` is the command that stops its firmware from swallowing LLDP frames, ""
+    where it does not.
     """
 
     address: str
     netdev: str
     mac: str = ""
-    physical_network: str
+    up: bool = True
     carrier: bool = False
     carrier_changes: int = 0
+    firmware_lldp: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pf(Uplink):
+    """One physical function of the configuration as the kernel shows it.
+
+    ``bonded_with`` are the other members of its bond; ``unsupported`` names the VF settings its
+    driver was seen to lack.
+    """
+
+    physical_network: str
     total_vfs: int = 0
     vfs: tuple[Vf, ...] = ()
+    bonded_with: tuple[Uplink, ...] = ()
     unsupported: frozenset[str] = frozenset()
+
+    def uplinks(self) -> tuple[Uplink, ...]:
+        """Where frames of its VFs may leave and arrive: itself, and its bond."""
+        return (self, *self.bonded_with)
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,10 +210,13 @@ class LldpId:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Neighbor:
-    """One LLDP neighbor heard on a PF; every string comes from the wire.
+    """One LLDP neighbor of an uplink; every string comes from the wire.
 
-    ``ttl`` is in seconds; ``capabilities`` are the enabled ones, by lldpd's names. Only frames
-    read from the PF itself have a ``source_mac`` and tell whether they were ``tagged``.
+    ``capabilities`` are the enabled ones, by lldpd's names; ``vlans`` maps VLAN id to name as
+    pairs; ``pvid`` is the untagged VLAN and ``aggregation`` the number of the port channel, 0
+    where none is announced. ``ttl`` and ``age``, since it last changed, are in seconds, ``None``
+    where ``source`` does not tell. Only frames read from the uplink itself have a ``source_mac``
+    and tell whether they were ``tagged``.
     """
 
     chassis_id: LldpId
@@ -203,9 +225,37 @@ class Neighbor:
     port_description: str = ""
     management_addresses: tuple[str, ...] = ()
     capabilities: frozenset[str] = frozenset()
-    ttl: int = 0
+    vlans: tuple[tuple[int, str], ...] = ()
+    pvid: int = 0
+    aggregation: int = 0
+    ttl: int | None = 0
+    age: int | None = field(default=None, compare=False)
+    source: str = field(default="", compare=False)
     source_mac: str = ""
     tagged: bool = False
+
+    @property
+    def ids(self) -> tuple[LldpId, LldpId]:
+        """What makes it this neighbor and no other (MSAP, IEEE 802.1AB 3.2)."""
+        return self.chassis_id, self.port_id
+
+    @property
+    def name(self) -> str:
+        """The system's name, its chassis id where it has none."""
+        return self.system_name or self.chassis_id.value
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Heard:
+    """What one source of LLDP tells of some uplinks, by their address.
+
+    An uplink is in ``neighbors`` if it was listened on, in ``deaf``, with the reason, if it
+    could not be. ``local`` are the ids that this host itself announces.
+    """
+
+    neighbors: Mapping[str, tuple[Neighbor, ...]] = field(default_factory=dict)
+    deaf: Mapping[str, str] = field(default_factory=dict)
+    local: frozenset[tuple[LldpId, LldpId]] = frozenset()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -218,10 +268,15 @@ class SwitchPort:
     system_name: str = field(default="", compare=False)
     port_description: str = field(default="", compare=False)
 
+    @property
+    def name(self) -> str:
+        """The switch's name, its chassis id where it has none."""
+        return self.system_name or self.chassis_id.value
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cabling:
-    """What LLDP says of one PF: exactly one switch port, or why there is none."""
+    """What LLDP says of one uplink: exactly one switch port, or why there is none."""
 
     switch_port: SwitchPort | None = None
     reason: str = ""
@@ -230,7 +285,7 @@ class Cabling:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KnownCabling:
-    """The switch port that a PF was last believed to be cabled to, and its link's count then."""
+    """The switch port that an uplink was last believed to hang on, and its link's count then."""
 
     switch_port: SwitchPort
     carrier_changes: int

@@ -21,6 +21,7 @@ from sriov_agent.core.actions import (
     SetVfs,
     WriteInterface,
 )
+from sriov_agent.core.lldp import links
 from sriov_agent.core.model import (
     ALL,
     Claim,
@@ -135,10 +136,17 @@ def _fabric(desired: Desired, observed: Observed, scope: Scope) -> Iterator[Acti
     ):
         if scope.ports is not None and switch_port.pf not in touched:
             continue
-        wanted = desired.fabric.get(switch_port, frozenset())
-        vlans = wanted | (seen & _in_use(switch_port, seen, desired, observed))
+        vlans = vlans_on(switch_port, seen, desired, observed)
         if vlans != seen:
             yield SetFabric(switch_port, vlans)
+
+
+def vlans_on(
+    switch_port: SwitchPort, seen: frozenset[int], desired: Desired, observed: Observed
+) -> frozenset[int]:
+    """What is to be open: what is wanted, and what VFs of ours have not left yet."""
+    wanted = desired.fabric.get(switch_port, frozenset())
+    return wanted | (seen & _in_use(switch_port, seen, desired, observed))
 
 
 def _in_use(
@@ -149,17 +157,17 @@ def _in_use(
     Ours are also those whose claims this round records: they were ours before the record was lost.
     Behind a switch port that the PF has left is nothing.
     """
-    pf = switch_port.pf
-    cabling = observed.cabling.get(pf)
-    if cabling and cabling.switch_port not in (None, switch_port):
-        return frozenset()
-    if pf not in observed.pfs:
+    pf = observed.pfs.get(switch_port.pf)
+    if pf is None:
         return seen
+    known = links(pf, observed.cabling)
+    if known.whole and switch_port not in known.switch_ports:
+        return frozenset()
     claims = (*observed.claims.values(), *desired.claims.values(), *_orphans(desired, observed))
     ours = {claim.vf for claim in claims}
     return frozenset(
         vf.settings.vlan
-        for vf in observed.pfs[pf].vfs
+        for vf in pf.vfs
         if vf.address in ours and vf.settings.vlan is not None
     )
 

@@ -16,9 +16,9 @@ from sriov_agent.core.actions import (
     SetVfs,
     WriteInterface,
 )
-from sriov_agent.core.lldp import describe_port
+from sriov_agent.core.lldp import describe_port, links
 from sriov_agent.core.model import RELEASED, Claim, Desired, Observed, SwitchPort, VfSettings
-from sriov_agent.core.plan import left_of
+from sriov_agent.core.plan import left_of, vlans_on
 
 #: Without these a port is not connected, whatever the NIC can do.
 NEEDED = frozenset({"mac", "vlan"})
@@ -43,7 +43,7 @@ class PortReport:
     port_id: str
     state: PortState
     claim: Claim | None = None
-    switch_port: SwitchPort | None = None
+    switch_ports: tuple[SwitchPort, ...] = ()
     unmet: tuple[str, ...] = ()
     unsupported: tuple[str, ...] = ()
 
@@ -111,23 +111,20 @@ def _port(
         unmet += _settings(claim, missing.without(lacking), vf.settings, failed)
     if observed.interfaces.get(claim.port_id) != desired.interfaces[claim.port_id]:
         unmet.append(f"interface XML not written{_because(failed, claim)}")
-    cabling = observed.cabling.get(claim.pf)
-    switch_port = cabling.switch_port if cabling else None
+    known = links(observed.pfs.get(claim.pf), observed.cabling)
     if fabric_required and wanted.vlan:
-        if cabling is None:
-            unmet.append(
-                f"switch port of PF {claim.pf} unknown{_error(observed, 'lldp', claim.pf)}"
-            )
-        elif switch_port is None:
-            unmet.append(f"switch port of PF {claim.pf}: {cabling.reason}")
-        elif wanted.vlan not in observed.fabric.get(switch_port, ()):
-            why = _fabric_reason(switch_port, observed, failed)
-            unmet.append(f"VLAN {wanted.vlan} not seen open on {describe_port(switch_port)}{why}")
+        unmet += [f"{why}{_error(observed, 'lldp', claim.pf)}" for why in known.unknown]
+        unmet += [
+            f"VLAN {wanted.vlan} not seen open on {describe_port(at)}"
+            f"{_fabric_reason(at, observed, failed)}"
+            for at in known.switch_ports
+            if wanted.vlan not in observed.fabric.get(at, ())
+        ]
     return PortReport(
         port_id=claim.port_id,
         state=PortState.UNMET if unmet else PortState.MET,
         claim=claim,
-        switch_port=switch_port,
+        switch_ports=known.switch_ports,
         unmet=tuple(unmet),
         unsupported=unsupported,
     )
@@ -183,7 +180,7 @@ def _unmet_fabric(
         f"VLAN {', '.join(map(str, sorted(extra)))} still open on {describe_port(switch_port)}"
         + _fabric_reason(switch_port, observed, failed)
         for switch_port, seen in observed.fabric.items()
-        if (extra := seen - desired.fabric.get(switch_port, frozenset()))
+        if (extra := seen - vlans_on(switch_port, seen, desired, observed))
     )
 
 

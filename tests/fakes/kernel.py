@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from sriov_agent.core.fields import ZERO_MAC
-from sriov_agent.core.model import RELEASED, LinkState, Pf, VfSettings
+from sriov_agent.core.model import RELEASED, LinkState, Pf, Uplink, VfSettings
 from sriov_agent.exceptions import Refused, SriovAgentError, Unavailable, Unsupported
 from sriov_agent.host.inventory import held_by
 from sriov_agent.host.sysfs import Function
@@ -31,6 +31,8 @@ class Kernel:
     """``sriov_agent.reconciler.Host``.
 
     :param lacking: settings that the driver of every PF lacks
+
+    ``bonded``: its PFs are one bond. ``dark``: PFs without a link.
     """
 
     def __init__(self, *pfs: str, lacking: frozenset[str] = frozenset(), num_vfs: int = 4) -> None:
@@ -40,11 +42,12 @@ class Kernel:
         self.messages: list[tuple[str, tuple[tuple[int, VfSettings], ...]]] = []
         self._vfs = {pf: [KernelVf() for _ in range(num_vfs)] for pf in pfs}
         self._learnt: dict[str, frozenset[str]] = {}
-        self._carrier_changes = dict.fromkeys(pfs, 1)
+        self.bonded = False
+        self.dark: set[str] = set()
 
     def flap(self, pf: str) -> None:
         """The PF's link goes down and comes up again."""
-        self._carrier_changes[pf] += 2
+        self.carrier_changes[pf] += 2
 
     def vf(self, pf: str, index: int) -> KernelVf:
         return self._vfs[pf][index]
@@ -74,7 +77,18 @@ class Kernel:
                     for index, vf in enumerate(vfs)
                 ),
                 count=len(vfs),
+                carrier=pf not in self.dark,
                 carrier_changes=self.carrier_changes[pf],
+                bonded_with=tuple(
+                    Uplink(
+                        address=other,
+                        netdev=topology.NETDEVS[other],
+                        carrier=other not in self.dark,
+                        carrier_changes=self.carrier_changes[other],
+                    )
+                    for other in self._vfs
+                    if self.bonded and other != pf
+                ),
                 unsupported=self._learnt.get(pf, frozenset()),
             )
             for pf, vfs in self._vfs.items()

@@ -3,8 +3,8 @@
 
 from collections.abc import Iterable, Mapping
 
-from sriov_agent.core.lldp import cabling
-from sriov_agent.core.model import Cabling, Neighbor, Pf, SwitchPort
+from sriov_agent.core.lldp import cabled
+from sriov_agent.core.model import Cabling, Heard, Neighbor, Pf, SwitchPort
 from sriov_agent.exceptions import Refused, Unavailable
 
 
@@ -56,4 +56,5 @@ class Lldp:
     def cabling(self, pfs: Mapping[str, Pf]) -> dict[str, Cabling]:
         if self.down:
             raise Unavailable("lldpcli: 'unable to connect to socket'; is lldpd running?")
-        return {pf: cabling(pf, self.heard.get(pf, ()), frozenset()) for pf in pfs}
+        uplinks = {uplink for pf in pfs.values() for uplink in pf.uplinks()}
+        return cabled(uplinks, Heard(neighbors={pf: tuple(n) for pf, n in self.heard.items()}))

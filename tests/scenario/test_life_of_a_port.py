@@ -34,7 +34,7 @@ def test_a_created_port_gets_a_vf_its_xml_and_its_vlan_on_the_leaf(compute):
     assert compute.files() == {port_id(1): interface(binding(1), PF_A, 0)}
     assert compute.open() == {LEAF_A: {15}}
     assert compute.report(1).state == PortState.MET
-    assert compute.report(1).switch_port == LEAF_A
+    assert compute.report(1).switch_ports == (LEAF_A,)
     unused = compute.settings()
     del unused[VF_A0]
     assert set(unused.values()) == {RELEASED}

@@ -11,6 +11,7 @@ from tests.topology import (
     LEAF_A,
     LEAF_B,
     PF_A,
+    PF_B,
     binding,
     neighbor,
     port_id,
@@ -164,6 +165,25 @@ def test_a_vlan_that_the_device_manager_refuses_is_said_and_holds_up_nothing_els
     assert compute.report(2).state == PortState.MET
 
 
+def test_of_several_new_vlans_on_a_pf_only_the_refused_one_stays_closed(compute):
+    compute.fabric.forbidden = {20}
+    for number, vlan in ((1, 20), (2, 15), (3, 16), (5, 15), (6, 17)):
+        compute.hear("port.create.end", neutron.port(number, vlan=vlan), unheeded=True)
+    compute.reconcile()
+
+    assert compute.open() == {LEAF_A: {16, 17}, LEAF_B: {15}}
+    assert {number: compute.report(number).state for number in (1, 2, 3, 6)} == {
+        1: PortState.UNMET,
+        2: PortState.MET,
+        3: PortState.MET,
+        6: PortState.MET,
+    }
+
+    compute.hear("port.delete.end", neutron.deleted(3))
+    assert compute.open() == {LEAF_A: {17}, LEAF_B: {15}}
+    assert compute.report(6).state == PortState.MET
+
+
 def test_a_fabric_that_says_yes_and_opens_nothing_is_not_believed(compute):
     compute.fabric.deaf = True
     compute.hear(*CREATE)
@@ -247,12 +267,12 @@ def test_without_a_fabric_to_wait_for_lldp_is_not_missed(compute):
 def test_a_pf_that_was_plugged_in_elsewhere_is_open_there_and_no_longer_here(compute):
     compute.hear(*CREATE)
     compute.lldp.heard[PF_A] = [neighbor(leaf=3)]
-    compute.kernel.carrier_changes[PF_A] += 2
+    compute.kernel.flap(PF_A)
     compute.reconcile()
 
     assert compute.open() == {switch_port(PF_A, leaf=3): {15}}
     assert compute.report(1).state == PortState.MET
-    assert compute.report(1).switch_port == switch_port(PF_A, leaf=3)
+    assert compute.report(1).switch_ports == (switch_port(PF_A, leaf=3),)
     assert compute.last.unmet == ()
     assert compute.store.switch_ports() == [switch_port(PF_A, leaf=3)]
 
@@ -263,7 +283,9 @@ def test_a_pf_that_moves_without_being_unplugged_waits_for_somebody_to_confirm_i
     compute.start()
     compute.reconcile()
     assert compute.open() == {LEAF_A: {15}}
-    assert "moved from switch 'leaf1' port 'swp1' to switch 'leaf3'" in compute.report(1).unmet[0]
+    [why] = compute.report(1).unmet
+    assert "moved from switch 'leaf1' port 'swp1' to switch 'leaf3'" in why
+    assert f"sriovctl lldp accept {PF_A}" in why
 
     assert compute.store.forget_cabling(PF_A)
     compute.reconcile()
@@ -271,20 +293,41 @@ def test_a_pf_that_moves_without_being_unplugged_waits_for_somebody_to_confirm_i
     assert compute.report(1).state == PortState.MET
 
 
-def test_a_switch_port_that_moves_while_the_link_is_up_is_held_until_accepted(compute):
+def test_a_bonded_pf_is_open_on_the_switch_ports_of_the_whole_bond(compute):
+    compute.kernel.bonded = True
     compute.hear(*CREATE)
-    compute.lldp.heard[PF_A] = [neighbor(leaf=3)]
-    compute.reconcile()
 
-    assert compute.open() == {switch_port(PF_A): {15}}
-    [why] = compute.report(1).unmet
-    assert f"sriovctl lldp accept {PF_A}" in why
-
-    compute.start()
-    compute.reconcile()
-    assert compute.open() == {switch_port(PF_A): {15}}
-
-    compute.store.forget_cabling(PF_A)
-    compute.reconcile()
-    assert compute.open() == {switch_port(PF_A, leaf=3): {15}}
+    both = (switch_port(PF_A), switch_port(PF_A, leaf=2))
+    assert compute.open() == dict.fromkeys(both, frozenset({15}))
     assert compute.report(1).state == PortState.MET
+    assert compute.report(1).switch_ports == both
+
+    compute.hear("port.delete.end", neutron.deleted(1))
+    assert compute.open() == {}
+
+
+def test_a_member_of_a_bond_without_link_is_not_missed_and_opened_when_it_comes(compute):
+    compute.kernel.bonded = True
+    compute.kernel.dark = {PF_B}
+    compute.hear(*CREATE)
+    assert compute.open() == {LEAF_A: {15}}
+    assert compute.report(1).state == PortState.MET
+
+    compute.kernel.dark = set()
+    compute.lldp.heard[PF_B] = []
+    compute.reconcile()
+    assert compute.report(1).state == PortState.UNMET
+
+    compute.lldp.heard[PF_B] = [neighbor(leaf=2)]
+    compute.reconcile()
+    both = {switch_port(PF_A), switch_port(PF_A, leaf=2)}
+    assert compute.open() == dict.fromkeys(both, frozenset({15}))
+
+    compute.kernel.dark = {PF_B}
+    compute.reconcile()
+    assert compute.open() == dict.fromkeys(both, frozenset({15}))
+    assert compute.report(1).state == PortState.MET
+
+    compute.kernel.bonded = False
+    compute.reconcile()
+    assert compute.open() == {LEAF_A: {15}}

@@ -21,6 +21,7 @@ from tests.topology import (
     LEAF_A,
     LEAF_B,
     PF_A,
+    PF_B,
     binding,
     claim,
     interface,
@@ -62,7 +63,7 @@ def of_port(seen, failed=None, **given):
 def test_a_port_is_met_when_all_of_it_was_seen():
     entry = of_port(met())
     assert entry.state == PortState.MET
-    assert (entry.claim, entry.switch_port) == (CLAIM, LEAF_A)
+    assert (entry.claim, entry.switch_ports) == (CLAIM, (LEAF_A,))
     assert (entry.unmet, entry.unsupported) == ((), ())
 
 
@@ -98,16 +99,16 @@ OPEN = SetFabric(LEAF_A, frozenset({15}))
             {},
             "VLAN 15 not seen open on switch 'leaf1' port 'swp1': no answer",
         ),
-        ({"cabling": {}}, {}, f"switch port of PF {PF_A} unknown"),
+        ({"cabling": {}}, {}, f"switch port of ens1 ({PF_A}) unknown"),
         (
             {"cabling": {}, "errors": {"lldp": "is lldpd running?"}},
             {},
-            f"switch port of PF {PF_A} unknown: is lldpd running?",
+            f"switch port of ens1 ({PF_A}) unknown: is lldpd running?",
         ),
         (
             {"cabling": {PF_A: Cabling(reason="no LLDP neighbor")}},
             {},
-            f"switch port of PF {PF_A}: no LLDP neighbor",
+            f"switch port of ens1 ({PF_A}): no LLDP neighbor",
         ),
         ({"pfs": []}, {}, f"VF {VF} not seen"),
         (
@@ -214,13 +215,22 @@ def test_a_port_on_its_way_out_of_a_pf_that_is_not_seen():
 
 
 def test_a_vlan_that_should_be_closed_is_nobodys_but_the_hosts():
-    seen = met(fabric={LEAF_A: frozenset({15, 20, 30}), LEAF_B: frozenset({15})})
+    seen = met(
+        pfs=[pf(PF_A, vf(PF_A, 0, binding(1).vf_settings())), pf(PF_B)],
+        fabric={LEAF_A: frozenset({15, 20, 30}), LEAF_B: frozenset({15})},
+    )
     found = said(seen, {SetFabric(LEAF_B, frozenset()): "no answer"}, binding(1))
     assert found.ports[PORT].state == PortState.MET
     assert found.unmet == (
         "VLAN 20, 30 still open on switch 'leaf1' port 'swp1'",
         "VLAN 15 still open on switch 'leaf2' port 'swp1': no answer",
     )
+
+
+def test_a_vlan_that_is_kept_for_a_port_whose_last_word_was_refused_is_not_said_to_be_left_open():
+    seen = met()
+    found = report(intent(Bindings(invalid={PORT: "vlan 4095"}), seen), seen, {})
+    assert (found.unmet, found.ports[PORT].unmet) == ((), ("vlan 4095",))
 
 
 def test_a_switch_port_is_named_for_people_and_escaped():

@@ -244,7 +244,7 @@ def test_what_the_wire_said_is_shown_escaped(host):
     )
     claim = Claim(port_id=ID, vf=VF, pf="0000:3b:00.0", index=1, mac=MAC)
     report = PortReport(
-        port_id=ID, state=PortState.UNMET, claim=claim, switch_port=port, unmet=(HOSTILE,)
+        port_id=ID, state=PortState.UNMET, claim=claim, switch_ports=(port,), unmet=(HOSTILE,)
     )
     host.store.save(Report(ports={ID: report}), {"passes": 3})
     out = host.do("port", "show", ID) + host.do("port", "list")

@@ -104,7 +104,7 @@ def test_switch_ports_that_differ_in_any_id_are_two(store, other):
     assert store.switch_ports() == [LEAF_A]
 
 
-MET = PortReport(port_id=port_id(1), state=PortState.MET, claim=ON_1, switch_port=LEAF_A)
+MET = PortReport(port_id=port_id(1), state=PortState.MET, claim=ON_1, switch_ports=(LEAF_A,))
 UNMET = PortReport(
     port_id=port_id(2), state=PortState.UNMET, unmet=("no free VF",), unsupported=("trust",)
 )
@@ -135,7 +135,7 @@ def test_what_is_said_of_a_port():
         "unmet": [],
         "unsupported": [],
     }
-    nameless = replace(MET, switch_port=replace(LEAF_A, system_name=""))
+    nameless = replace(MET, switch_ports=(replace(LEAF_A, system_name=""),))
     assert as_json(nameless)["switch"] == LEAF_A.chassis_id.value
     assert as_json(UNMET) == {
         "state": "unmet",

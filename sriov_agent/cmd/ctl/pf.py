@@ -59,4 +59,4 @@ def _switch(cabling: Cabling) -> tuple[str, str, str]:
     port = cabling.switch_port
     if port is None:
         return "", "", escaped(cabling.reason)
-    return escaped(port.system_name or port.chassis_id.value), escaped(port.port_id.value), "ok"
+    return escaped(port.name), escaped(port.port_id.value), "ok"

@@ -11,7 +11,7 @@ STAMP := $(VENV)/.installed
 REQUIREMENTS := $(wildcard *requirements.txt doc/requirements.txt tools/lab/requirements.txt)
 # The schemas of libvirt come with libvirt0, or with a package that it depends on.
 SCHEMA_PACKAGE := libvirt0
-TEST_PACKAGES := rabbitmq-server $(SCHEMA_PACKAGE)
+TEST_PACKAGES := rabbitmq-server snmpd $(SCHEMA_PACKAGE)
 PYTEST_ARGS ?=
 
 .PHONY: help

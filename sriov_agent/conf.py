@@ -87,6 +87,17 @@ NOTIFICATIONS_OPTS = [
 
 LLDP_OPTS = [
     cfg.ListOpt(
+        "sources",
+        item_type=types.String(choices=["lldpd", "raw", "snmp"]),
+        default=["lldpd", "raw"],
+        help=(
+            "Where LLDP neighbors come from, comma-separated: lldpd, the local daemon; raw, frames "
+            "read from the PFs, which takes CAP_NET_RAW; snmp, see [lldp_snmp]. Each is asked for "
+            "the PFs on which those before it heard nothing. With raw, wherever it stands, what a "
+            "guest on a VF forges is told from a switch."
+        ),
+    ),
+    cfg.ListOpt(
         "command",
         default=["lldpcli"],
         help="lldpcli with its options, comma-separated, such as lldpcli,-u,/run/lldpd.socket.",
@@ -108,6 +119,47 @@ LLDP_OPTS = [
             ("follow", "believe it"),
         ],
         help="What to do when LLDP moves a PF to another switch port while its link stayed up.",
+    ),
+]
+
+LLDP_SNMP_OPTS = [
+    cfg.StrOpt(
+        "host_agent",
+        default="127.0.0.1",
+        help=(
+            "This host's SNMP agent, with lldpd (-x) as its AgentX subagent, as ADDRESS or "
+            "ADDRESS:PORT; empty: not asked."
+        ),
+    ),
+    cfg.ListOpt(
+        "switches",
+        default=[],
+        help=(
+            "SNMP agents of switches, as ADDRESS or ADDRESS:PORT, comma-separated: asked on which "
+            "of their ports they hear this host."
+        ),
+    ),
+    cfg.StrOpt("version", default="2c", choices=["2c", "3"], help="SNMP version."),
+    cfg.StrOpt("community", default="public", secret=True, help="Community, for version 2c."),
+    cfg.StrOpt("user", default="", help="User, for version 3."),
+    cfg.StrOpt(
+        "auth_protocol",
+        default="SHA",
+        choices=["MD5", "SHA", "SHA-224", "SHA-256", "SHA-384", "SHA-512"],
+        help="Authentication, for version 3 with an auth_key.",
+    ),
+    cfg.StrOpt("auth_key", default="", secret=True, help="Authentication passphrase."),
+    cfg.StrOpt(
+        "priv_protocol",
+        default="AES",
+        choices=["AES", "AES-192", "AES-256"],
+        help="Privacy, for version 3 with a priv_key.",
+    ),
+    cfg.StrOpt("priv_key", default="", secret=True, help="Privacy passphrase."),
+    cfg.FloatOpt("timeout", default=2.0, min=0.1, help="Seconds until a request is sent again."),
+    cfg.IntOpt("retries", default=1, min=0, max=10, help="How often a request is sent again."),
+    cfg.FloatOpt(
+        "interval", default=30.0, min=1.0, help="Seconds between two looks at all of them."
     ),
 ]
 
@@ -150,6 +202,7 @@ GROUPS: dict[str, Sequence[cfg.Opt]] = {
     "local": LOCAL_OPTS,
     "notifications": NOTIFICATIONS_OPTS,
     "lldp": LLDP_OPTS,
+    "lldp_snmp": LLDP_SNMP_OPTS,
     "fabric": FABRIC_OPTS,
     "hook_exec": HOOK_EXEC_OPTS,
     "hook_webhook": HOOK_WEBHOOK_OPTS,

@@ -16,14 +16,13 @@ _CREATE_POLL_SECONDS = 0.02
 class Database:
     """One SQLite file. Each thread may use the same object; each call is one transaction.
 
-    :param schema: statements that create it, run in one transaction when the file is new
-    :param version: ``user_version`` of that schema
+    :param versions: for each version of its schema, ``user_version`` 1 first, the statements that
+        lead there from the one before; what a file lacks is run in one transaction
     """
 
-    def __init__(self, path: Path, schema: Sequence[str], version: int) -> None:
+    def __init__(self, path: Path, *versions: Sequence[str]) -> None:
         self.path = path
-        self.schema = schema
-        self.version = version
+        self.versions = versions
 
     @contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:
@@ -45,17 +44,21 @@ class Database:
     def connect(self) -> sqlite3.Connection:
         """A connection of the caller's own, the schema in place.
 
-        :raises Unavailable: if the file belongs to another version of the agent
+        :raises Unavailable: if the file belongs to a later version of the agent
         """
         self.path.parent.mkdir(parents=True, exist_ok=True)
         connection = sqlite3.connect(self.path, timeout=_BUSY_SECONDS, isolation_level=None)
         connection.row_factory = sqlite3.Row
         try:
             if self._version_of(connection) == 0:
-                self._create(connection)
+                self._turn_on_wal(connection)
+            if self._version_of(connection) < len(self.versions):
+                self._upgrade(connection)
             version = self._version_of(connection)
-            if version != self.version:
-                raise Unavailable(f"{self.path}: schema version {version}, not {self.version}")
+            if version != len(self.versions):
+                raise Unavailable(
+                    f"{self.path}: schema version {version}, not {len(self.versions)}"
+                )
         except BaseException:
             connection.close()
             raise
@@ -66,21 +69,24 @@ class Database:
         (version,) = connection.execute("PRAGMA user_version").fetchone()
         return int(version)
 
-    def _create(self, connection: sqlite3.Connection) -> None:
-        """Turn on WAL, for which SQLite does not wait its busy timeout, and make the tables."""
+    def _turn_on_wal(self, connection: sqlite3.Connection) -> None:
+        """For this SQLite does not wait its busy timeout."""
         deadline = time.monotonic() + _BUSY_SECONDS
         while True:
             try:
                 connection.execute("PRAGMA journal_mode=WAL")
-                break
+                return
             except sqlite3.OperationalError as error:
                 busy = error.sqlite_errorcode in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
                 if not busy or time.monotonic() > deadline:
                     raise
                 time.sleep(_CREATE_POLL_SECONDS)
+
+    def _upgrade(self, connection: sqlite3.Connection) -> None:
         with connection:
             connection.execute("BEGIN IMMEDIATE")
-            if self._version_of(connection) == 0:
-                for statement in self.schema:
+            for statements in self.versions[self._version_of(connection) :]:
+                for statement in statements:
                     connection.execute(statement)
-                connection.execute(f"PRAGMA user_version={self.version}")
+            if self._version_of(connection) < len(self.versions):
+                connection.execute(f"PRAGMA user_version={len(self.versions)}")

@@ -7,7 +7,8 @@ from wherever the last one stopped.
 
 import contextlib
 import logging
-from collections.abc import Iterable, Mapping
+import time
+from collections.abc import Callable, Iterable, Mapping
 from typing import Protocol
 
 from sriov_agent.core.actions import (
@@ -33,6 +34,7 @@ from sriov_agent.core.model import (
     Pf,
     Scope,
     SwitchPort,
+    Uplink,
     VfSettings,
 )
 from sriov_agent.core.plan import pending, plan, untried
@@ -44,6 +46,9 @@ LOG = logging.getLogger(__name__)
 #: Enough for five ports that each wait for a VF or MAC of the next; a longer chain goes on in the
 #: next pass. A plan that is never empty is a fault, and is said to be.
 MAX_ROUNDS = 20
+
+#: How long a neighbor is remembered that is no longer there (IEEE 802.1AB, default TTL).
+NEIGHBOR_SECONDS = 120.0
 
 
 class Source(Protocol):
@@ -121,6 +126,7 @@ class Reconciler:
         fabric: Fabric,
         record: Record,
         follow_lldp: bool = False,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.source = source
         self.host = host
@@ -129,6 +135,8 @@ class Reconciler:
         self.fabric = fabric
         self.record = record
         self.follow_lldp = follow_lldp
+        self.clock = clock
+        self._flaps: dict[str, tuple[int, float]] = {}
         self._open: dict[SwitchPort, frozenset[int]] = {}
 
     def reconcile(self, scope: Scope = ALL) -> Report:
@@ -178,10 +186,24 @@ class Reconciler:
             cabling[uplink.address] = answer
             if answer.switch_port:
                 now = KnownCabling(switch_port=answer.switch_port, carrier_changes=changes)
-                if now != last:
+                stale = last is not None and now.switch_port == last.switch_port
+                if now != last and not (stale and self._came_lately(uplink)):
                     self.record.record_cabling(now)
         ends = frozenset(at for pf in pfs.values() for at in links(pf, cabling).switch_ports)
         return cabling, ends, {}
+
+    def _came_lately(self, uplink: Uplink) -> bool:
+        """Whether what is heard may be from before the link last came or went.
+
+        Who was heard before stays a neighbor until its time to live is over, if the flap was
+        too short for lldpd. It is no confirmation: the new switch may still be silent.
+        """
+        seen = (uplink.carrier_changes, self.clock())
+        count, since = self._flaps.get(uplink.address, seen)
+        if count != uplink.carrier_changes:
+            count, since = seen
+        self._flaps[uplink.address] = count, since
+        return self.clock() - since < NEIGHBOR_SECONDS
 
     def _read_fabric(self, ends: frozenset[SwitchPort], scope: Scope) -> dict[str, str]:
         """Ask what is open where; between full passes only for switch ports not yet known."""

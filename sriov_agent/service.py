@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The composition root: configuration, adapters, the reconciling thread and its timers."""
 
+import dataclasses
 import logging
 import queue
 import random
@@ -16,8 +17,11 @@ from sriov_agent.counters import Counters
 from sriov_agent.exceptions import ConfigError, SriovAgentError
 from sriov_agent.hook.loader import load
 from sriov_agent.host.inventory import Inventory
+from sriov_agent.host.lldp.discovery import Discovery
+from sriov_agent.host.lldp.discovery import Source as LldpSource
 from sriov_agent.host.lldp.lldpd import Lldpd
-from sriov_agent.host.lldp.watch import Watch
+from sriov_agent.host.lldp.raw import Raw
+from sriov_agent.host.lldp.snmp import Credentials, Snmp
 from sriov_agent.host.netlink import Netlink
 from sriov_agent.libvirt.files import InterfaceFiles
 from sriov_agent.reconciler import Reconciler
@@ -75,16 +79,16 @@ class Agent:
         self.counters = counters or Counters()
         self.store = Store(options.store_path(conf))
         self.source = _source(conf, self.counters)
+        self.lldp = _discovery(conf)
         self.reconciler = Reconciler(
             source=self.source,
             host=Inventory(_mappings(conf), Netlink()),
-            lldp=Lldpd(conf.lldp.command, conf.lldp.timeout, conf.lldp.allowed_switches),
+            lldp=self.lldp,
             interfaces=InterfaceFiles(options.interfaces_path(conf)),
             fabric=load(conf),
             record=self.store,
             follow_lldp=conf.lldp.on_change == "follow",
         )
-        self._lldp = Watch(conf.lldp.command, lambda: self.wake(None))
         self.resync_interval = conf.agent.resync_interval
         self._backoff = Backoff(conf.agent.retry_min, conf.agent.retry_max)
         self._wakes: queue.SimpleQueue[frozenset[str] | None] = queue.SimpleQueue()
@@ -102,7 +106,7 @@ class Agent:
     def run(self) -> None:
         """Reconcile until :meth:`stop`. What ports have they keep: a stop changes nothing."""
         self.source.start(self.wake)
-        self._lldp.start()
+        self.lldp.start(lambda: self.wake(None))
         try:
             resync = time.monotonic()
             while not self._stop.is_set():
@@ -113,7 +117,7 @@ class Agent:
                     resync = time.monotonic() + self.resync_interval
                 self._pass(scope)
         finally:
-            self._lldp.stop()
+            self.lldp.stop()
             self.source.stop()
 
     def _next_scope(self, resync: float) -> Scope | None:
@@ -189,6 +193,35 @@ def _mappings(conf: cfg.ConfigOpts) -> tuple[tuple[str, str], ...]:
     if not found:
         raise ConfigError("[sriov_nic] physical_device_mappings is empty: the agent has no PF")
     return found
+
+
+def _discovery(conf: cfg.ConfigOpts) -> Discovery:
+    raw = Raw() if "raw" in conf.lldp.sources else None
+    sources: list[LldpSource] = []
+    for name in conf.lldp.sources:
+        if name == "lldpd":
+            sources.append(Lldpd(conf.lldp.command, conf.lldp.timeout))
+        elif name == "snmp":
+            sources.append(snmp(conf))
+        elif raw:
+            sources.append(raw)
+    return Discovery(sources, conf.lldp.allowed_switches, witness=raw)
+
+
+def snmp(conf: cfg.ConfigOpts) -> Snmp:
+    """The SNMP agents of the configuration, as a source of LLDP neighbors."""
+    given = conf.lldp_snmp
+    credentials = Credentials(
+        **{field.name: getattr(given, field.name) for field in dataclasses.fields(Credentials)}
+    )
+    return Snmp(
+        given.host_agent,
+        given.switches,
+        credentials,
+        timeout=given.timeout,
+        retries=given.retries,
+        interval=given.interval,
+    )
 
 
 def _source(conf: cfg.ConfigOpts, counters: Counters) -> Source:

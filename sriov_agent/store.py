@@ -11,7 +11,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from sriov_agent.core.model import Claim, KnownCabling, LldpId, SwitchPort
+from sriov_agent.core.lldp import as_json as neighbor_json
+from sriov_agent.core.model import Cabling, Claim, KnownCabling, LldpId, SwitchPort
 from sriov_agent.core.report import PortReport, Report
 from sriov_agent.database import Database
 
@@ -58,12 +59,14 @@ _SCHEMA = (
     """,
 )
 
+_LLDP = ("CREATE TABLE lldp (uplink TEXT PRIMARY KEY, cabling TEXT NOT NULL) STRICT",)
+
 
 class Store:
     """The record in one SQLite file. All methods raise ``Unavailable`` if it cannot be used."""
 
     def __init__(self, path: Path) -> None:
-        self.database = Database(path, _SCHEMA, 1)
+        self.database = Database(path, _SCHEMA, _LLDP)
 
     def claims(self) -> dict[str, Claim]:
         """Every claim by port id."""
@@ -153,7 +156,10 @@ class Store:
     def save(self, report: Report, counters: Mapping[str, int]) -> None:
         """Keep the last report and the counters for ``sriovctl``."""
         rows = [(port, json.dumps(as_json(entry))) for port, entry in report.ports.items()]
+        cabling = [(at, json.dumps(_cabling_json(found))) for at, found in report.cabling.items()]
         with self.database.transaction() as db:
+            db.execute("DELETE FROM lldp")
+            db.executemany("INSERT INTO lldp VALUES (?, ?)", cabling)
             db.execute("DELETE FROM status")
             db.executemany("INSERT INTO status VALUES (?, ?)", rows)
             db.execute("DELETE FROM counter")
@@ -164,6 +170,12 @@ class Store:
         with self.database.transaction() as db:
             rows = db.execute("SELECT port_id, report FROM status").fetchall()
         return {row["port_id"]: json.loads(row["report"]) for row in rows}
+
+    def lldp(self) -> dict[str, dict[str, Any]]:
+        """What the last pass made of LLDP: ``switch, switch_port, reason, neighbors`` by uplink."""
+        with self.database.transaction() as db:
+            rows = db.execute("SELECT uplink, cabling FROM lldp").fetchall()
+        return {row["uplink"]: json.loads(row["cabling"]) for row in rows}
 
     def counters(self) -> dict[str, int]:
         """What was counted since the agent started, by name."""
@@ -183,6 +195,16 @@ def as_json(report: PortReport) -> dict[str, object]:
         "switch_port": ", ".join(port.port_id.value for port in at) or None,
         "unmet": list(report.unmet),
         "unsupported": list(report.unsupported),
+    }
+
+
+def _cabling_json(cabling: Cabling) -> dict[str, object]:
+    port = cabling.switch_port
+    return {
+        "switch": port.name if port else None,
+        "switch_port": port.port_id.value if port else None,
+        "reason": cabling.reason,
+        "neighbors": [neighbor_json(neighbor) for neighbor in cabling.neighbors],
     }
 
 

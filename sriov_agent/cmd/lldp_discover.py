@@ -7,28 +7,31 @@ One command, without agent and configuration. Exit status: 0 exactly one switch 
 
 import argparse
 import json
-import string
-import struct
 import sys
 import time
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from sriov_agent.core import fields
-from sriov_agent.core.lldp import describe, port_name
-from sriov_agent.core.model import Cabling, Neighbor, Pf, Vf
-from sriov_agent.exceptions import InvalidField, SriovAgentError, Unavailable, printable
+from sriov_agent.core.lldp import LISTEN_SECONDS, as_json, links, port_name
+from sriov_agent.core.model import Cabling, Pf, Uplink, Vf
+from sriov_agent.exceptions import (
+    ConfigError,
+    InvalidField,
+    SriovAgentError,
+    Unavailable,
+    printable,
+)
+from sriov_agent.host import links as rtnetlink
 from sriov_agent.host.inventory import Inventory
-from sriov_agent.host.links import links
+from sriov_agent.host.lldp.discovery import Discovery, Source
 from sriov_agent.host.lldp.lldpd import Lldpd
 from sriov_agent.host.rtnl import Link
 from sriov_agent.host.sysfs import Sysfs
 
 ONE, NONE, USAGE, AMBIGUOUS, NOT_ONE_VF, NO_SOURCE = range(6)
-
-_PCAP_LENGTH = {b"\xd4\xc3\xb2\xa1": struct.Struct("<I"), b"\xa1\xb2\xc3\xd4": struct.Struct(">I")}
-_PCAP_HEADER, _PCAP_RECORD = 24, 16
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -36,7 +39,10 @@ def main(argv: list[str] | None = None) -> int:
     given = _arguments(argv)
     try:
         if given.decode:
-            return _decode(given.decode)
+            from sriov_agent.cmd.lldp_decode import decoded  # noqa: PLC0415
+
+            print(decoded(given.decode))
+            return ONE
         return _discover(given)
     except InvalidField as error:
         print(f"sriov-lldp-discover: {error}", file=sys.stderr)
@@ -62,7 +68,7 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.add_argument(
         "--source",
-        choices=("lldpd", "raw"),
+        choices=("lldpd", "raw", "snmp"),
         help="default: lldpd, and raw frames where lldpd does not answer",
     )
     parser.add_argument(
@@ -70,7 +76,13 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
         type=float,
         metavar="SECONDS",
         help="how long to wait for a frame; a switch sends one every 30 s "
-        "(default: with lldpd not at all, with raw 35)",
+        "(default: with raw 35, otherwise not at all)",
+    )
+    parser.add_argument(
+        "--config-file",
+        metavar="FILE",
+        help="the agent's configuration, whose [lldp_snmp] --source snmp reads (default: this "
+        "host's own SNMP agent, version 2c, community public)",
     )
     return parser.parse_args(argv)
 
@@ -79,7 +91,7 @@ class _ReadOnly:
     """rtnetlink as far as a look needs it; what sets VFs takes longer to import than to run."""
 
     def links(self) -> dict[str, Link]:
-        return links()
+        return rtnetlink.links()
 
     def set_vfs(self, link: Link, changes: object) -> dict[tuple[int, str], SriovAgentError]:
         raise Unavailable(f"{link.name} is only looked at")
@@ -109,46 +121,79 @@ def _discover(given: argparse.Namespace) -> int:
             raise InvalidField("pf", given.pf, "no PF of this host; --all lists them")
     elif not pfs:
         raise Unavailable("this host has no SR-IOV physical function with VFs")
-    source, cabling = _ask(given, pfs)
-    entries = [_entry(pf, vf, cabling[a], source) for a, pf in sorted(pfs.items())]
+    cabling = _ask(given, pfs)
+    entries = [_entry(pf, vf, cabling) for _, pf in sorted(pfs.items())]
     if given.json:
         print(json.dumps(entries, indent=2))
     else:
         print("\n\n".join(map(_as_text, entries)))
-    return max(_status(cabling[address]) for address in pfs)
+    return max(_status(pf, cabling) for pf in pfs.values())
 
 
-def _ask(given: argparse.Namespace, pfs: Mapping[str, Pf]) -> tuple[str, dict[str, Cabling]]:
-    if given.source != "raw":
+def _ask(given: argparse.Namespace, pfs: Mapping[str, Pf]) -> dict[str, Cabling]:
+    sources: list[Source] = []
+    found: dict[str, Cabling] = {}
+    if given.source == "snmp":
+        sources.append(_snmp(given.config_file))
+    elif given.source != "raw":
+        sources.append(Lldpd())
+    listen = not sources
+    if sources:
         try:
-            return "lldpd", _ask_lldpd(pfs, given.wait or 0.0)
+            found = Discovery(sources).cabling(pfs)
         except Unavailable as error:
-            if given.source == "lldpd":
+            if given.source:
                 raise
             print(f"{error}; listening on the PF instead", file=sys.stderr)
-    # Takes longer to import than lldpd takes to answer.
-    from sriov_agent.host.lldp.raw import LISTEN_SECONDS, Raw  # noqa: PLC0415
-
-    seconds = LISTEN_SECONDS if given.wait is None else given.wait
-    return "raw", Raw(seconds, _progress).cabling(pfs)
-
-
-def _ask_lldpd(pfs: Mapping[str, Pf], wait: float) -> dict[str, Cabling]:
-    lldpd = Lldpd()
-    found = lldpd.cabling(pfs)
-    for second in range(int(wait)):
-        if all(cabling.switch_port for cabling in found.values()):
-            break
-        _progress(wait - second, interval=1.0)
-        found = lldpd.cabling(pfs)
-    return found
+            listen = True
+    wait = LISTEN_SECONDS if given.wait is None and listen else given.wait or 0.0
+    if _whole(pfs, found) or not wait:
+        return found
+    return _wait(sources, pfs, wait, frames=given.source in (None, "raw"))
 
 
-def _progress(left: float, interval: float = 0.0) -> None:
-    if sys.stderr.isatty():
-        print(f"\rwaiting for LLDP frames, {left:3.0f} s left ", end="", file=sys.stderr)
-    if interval:
-        time.sleep(interval)
+def _wait(
+    sources: list[Source], pfs: Mapping[str, Pf], seconds: float, *, frames: bool
+) -> dict[str, Cabling]:
+    """The answer as soon as it is whole, or what there is when the time is over."""
+    discovery = Discovery(sources)
+    if frames:
+        # Takes longer to import than lldpd takes to answer.
+        from sriov_agent.host.lldp.raw import Raw  # noqa: PLC0415
+
+        raw = Raw(window=seconds)
+        discovery = Discovery([*sources, raw], witness=raw)
+        raw.start(lambda: None)
+    try:
+        found = discovery.cabling(pfs)
+        deadline = time.monotonic() + seconds
+        while not _whole(pfs, found) and (left := deadline - time.monotonic()) > 0:
+            if sys.stderr.isatty():
+                print(f"\rwaiting for LLDP frames, {left:3.0f} s left ", end="", file=sys.stderr)
+            time.sleep(min(left, 1.0))
+            found = discovery.cabling(pfs)
+        return found
+    finally:
+        if frames:
+            raw.stop()
+
+
+def _whole(pfs: Mapping[str, Pf], found: Mapping[str, Cabling]) -> bool:
+    return all(links(pf, found).whole for pf in pfs.values())
+
+
+def _snmp(config_file: str | None) -> Source:
+    from oslo_config import cfg  # noqa: PLC0415
+
+    from sriov_agent import conf as options  # noqa: PLC0415
+    from sriov_agent.service import snmp  # noqa: PLC0415
+
+    conf = options.register(cfg.ConfigOpts())
+    try:
+        conf([], default_config_files=[config_file] if config_file else [])
+    except cfg.Error as error:
+        raise ConfigError(f"{config_file}: {error}") from error
+    return snmp(conf)
 
 
 def _vfs_with(mac: str, pfs: Mapping[str, Pf]) -> list[Vf]:
@@ -161,40 +206,51 @@ def _print_not_one(mac: str, found: list[Vf], pfs: Mapping[str, Pf]) -> None:
     print(f"sriov-lldp-discover: {printable(mac)} is {said}", file=sys.stderr)
 
 
-def _entry(pf: Pf, vf: Vf | None, cabling: Cabling, source: str) -> dict[str, object]:
-    port = cabling.switch_port
-    entry: dict[str, object] = {"pf": pf.netdev, "pf_pci": pf.address, "source": source}
+def _entry(pf: Pf, vf: Vf | None, cabling: Mapping[str, Cabling]) -> dict[str, object]:
+    entry: dict[str, object] = {"pf": pf.netdev, "pf_pci": pf.address}
     if vf:
         entry |= {"vf": vf.index, "vf_pci": vf.address, "vlan": vf.settings.vlan}
-    entry["local_link_information"] = []
-    if port:
-        entry["local_link_information"] = [
-            {
-                "switch_id": port.chassis_id.value,
-                "port_id": port_name(port.port_id, port.port_description),
-                "switch_info": port.system_name,
-            }
-        ]
-        entry["chassis_id"] = asdict(port.chassis_id)
-        entry["port_id"] = asdict(port.port_id)
-        entry["port_description"] = port.port_description
-    entry["reason"] = cabling.reason
-    entry["neighbors"] = [describe(neighbor) for neighbor in cabling.neighbors]
+    entry["local_link_information"] = [
+        {
+            "switch_id": port.chassis_id.value,
+            "port_id": port_name(port.port_id, port.port_description),
+            "switch_info": port.system_name,
+        }
+        for port in links(pf, cabling).switch_ports
+    ]
+    entry["links"] = [_link(uplink, cabling[uplink.address]) for uplink in pf.uplinks()]
     return entry
 
 
-def _as_text(entry: Mapping[str, object]) -> str:
+def _link(uplink: Uplink, answer: Cabling) -> dict[str, object]:
+    port = answer.switch_port
+    return {
+        "netdev": uplink.netdev,
+        "pci": uplink.address,
+        "chassis_id": asdict(port.chassis_id) if port else None,
+        "port_id": asdict(port.port_id) if port else None,
+        "port_description": port.port_description if port else None,
+        "switch": port.name if port else None,
+        "port": port_name(port.port_id, port.port_description) if port else None,
+        "reason": answer.reason,
+        "neighbors": [as_json(neighbor) for neighbor in answer.neighbors],
+    }
+
+
+def _as_text(entry: Mapping[str, Any]) -> str:
     lines = [("PF", f"{entry['pf']} ({entry['pf_pci']})")]
     if "vf" in entry:
         lines.append(("VF", f"{entry['vf']} ({entry['vf_pci']})"))
         lines.append(("VLAN", str(entry["vlan"] or "none")))
-    links = entry["local_link_information"]
-    if isinstance(links, list) and links:
-        (link,) = links
-        lines.append(("Switch", f"{_shown(link['switch_info'])} ({_shown(link['switch_id'])})"))
-        lines.append(("Port", _shown(link["port_id"])))
-    else:
-        lines.append(("Switch", f"unknown: {entry['reason']}"))
+    for link in entry["links"]:
+        if len(entry["links"]) > 1:
+            lines.append(("Link", f"{link['netdev']} ({link['pci']})"))
+        if link["switch"]:
+            chassis_id = _shown(link["chassis_id"]["value"])
+            lines.append(("Switch", f"{_shown(link['switch'])} ({chassis_id})"))
+            lines.append(("Port", _shown(link["port"])))
+        else:
+            lines.append(("Switch", f"unknown: {link['reason']}"))
     return "\n".join(f"{name:8}{value}" for name, value in lines)
 
 
@@ -202,51 +258,9 @@ def _shown(text: str) -> str:
     return printable(text)[1:-1]
 
 
-def _status(cabling: Cabling) -> int:
-    if cabling.switch_port:
+def _status(pf: Pf, cabling: Mapping[str, Cabling]) -> int:
+    found = links(pf, cabling)
+    if found.switch_ports and not found.unknown:
         return ONE
-    return AMBIGUOUS if cabling.reason.startswith("ambiguous") else NONE
-
-
-def _decode(path: Path) -> int:
-    try:
-        frames = _frames(path.read_bytes())
-    except OSError as error:
-        raise InvalidField("decode", str(path), error.strerror or "unreadable") from error
-    if not frames:
-        raise InvalidField("decode", str(path), "no frame in it")
-    from sriov_agent.host.lldp.frame import read_frame  # noqa: PLC0415
-
-    print("\n\n".join(_explain(read_frame(frame)) for frame in frames))
-    return ONE
-
-
-def _frames(data: bytes) -> list[bytes]:
-    """The frames of a pcap file, or the one that is written as hex digits."""
-    stored_length = _PCAP_LENGTH.get(data[:4])
-    if stored_length is None:
-        text = data.decode("ascii", "replace").translate({ord(c): None for c in string.whitespace})
-        try:
-            return [bytes.fromhex(text.replace(":", ""))] if text else []
-        except ValueError as error:
-            raise InvalidField("decode", printable(text, 40), "neither hex nor pcap") from error
-    found, position = [], _PCAP_HEADER
-    while position + _PCAP_RECORD <= len(data):
-        (length,) = stored_length.unpack_from(data, position + 8)
-        found.append(data[position + _PCAP_RECORD : position + _PCAP_RECORD + length])
-        position += _PCAP_RECORD + length
-    return found
-
-
-def _explain(neighbor: Neighbor) -> str:
-    rows = (
-        ("Source", neighbor.source_mac + (", tagged" if neighbor.tagged else "")),
-        ("Chassis", f"{neighbor.chassis_id.subtype} {_shown(neighbor.chassis_id.value)}"),
-        ("Port", f"{neighbor.port_id.subtype} {_shown(neighbor.port_id.value)}"),
-        ("Descr", _shown(neighbor.port_description)),
-        ("Name", _shown(neighbor.system_name)),
-        ("TTL", f"{neighbor.ttl} s" + ("" if neighbor.ttl else ", going away")),
-        ("Mgmt", ", ".join(map(_shown, neighbor.management_addresses))),
-        ("Enabled", ", ".join(sorted(neighbor.capabilities))),
-    )
-    return "\n".join(f"{name:8}{value}" for name, value in rows if value)
+    reasons = (cabling[uplink.address].reason for uplink in pf.uplinks())
+    return AMBIGUOUS if any(why.startswith("ambiguous") for why in reasons) else NONE

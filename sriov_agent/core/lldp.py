@@ -7,7 +7,7 @@ none at all, each with its reason.
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 
 from sriov_agent.core.model import (
     Cabling,
@@ -23,6 +23,9 @@ from sriov_agent.exceptions import printable
 
 #: What an interface is called on a switch: letters, digits, and the separators in between.
 _INTERFACE_NAME = re.compile(r"[A-Za-z][A-Za-z-]*[0-9][0-9/:._-]*")
+
+#: In this time a switch is heard, which sends a frame every 30 s (IEEE 802.1AB msgTxInterval).
+LISTEN_SECONDS = 35.0
 
 #: Enabled capabilities that no switch is without when it announces any (IEEE 802.1AB 8.5.8).
 FORWARDING = frozenset({"Bridge", "Router"})
@@ -170,6 +173,11 @@ def believed(
         f"link stayed up; if that is right: sriovctl lldp accept {port.pf}",
         neighbors=found.neighbors,
     )
+
+
+def as_json(neighbor: Neighbor) -> dict[str, object]:
+    """Everything that is known of a neighbor, for JSON."""
+    return asdict(neighbor) | {"capabilities": sorted(neighbor.capabilities)}
 
 
 def describe_port(port: SwitchPort) -> str:

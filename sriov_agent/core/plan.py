@@ -166,9 +166,7 @@ def _in_use(
     claims = (*observed.claims.values(), *desired.claims.values(), *_orphans(desired, observed))
     ours = {claim.vf for claim in claims}
     return frozenset(
-        vf.settings.vlan
-        for vf in pf.vfs
-        if vf.address in ours and vf.settings.vlan is not None
+        vf.settings.vlan for vf in pf.vfs if vf.address in ours and vf.settings.vlan is not None
     )
 
 

@@ -17,7 +17,15 @@ from sriov_agent.core.actions import (
     WriteInterface,
 )
 from sriov_agent.core.lldp import describe_port, links
-from sriov_agent.core.model import RELEASED, Claim, Desired, Observed, SwitchPort, VfSettings
+from sriov_agent.core.model import (
+    RELEASED,
+    Cabling,
+    Claim,
+    Desired,
+    Observed,
+    SwitchPort,
+    VfSettings,
+)
 from sriov_agent.core.plan import left_of, vlans_on
 
 #: Without these a port is not connected, whatever the NIC can do.
@@ -50,10 +58,14 @@ class PortReport:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
-    """The host after a pass. ``unmet`` holds what belongs to no single port."""
+    """The host after a pass. ``unmet`` holds what belongs to no single port.
+
+    ``cabling`` is what is made of LLDP, by uplink.
+    """
 
     ports: Mapping[str, PortReport] = field(default_factory=dict)
     unmet: tuple[str, ...] = ()
+    cabling: Mapping[str, Cabling] = field(default_factory=dict)
 
 
 def report(
@@ -84,7 +96,11 @@ def report(
         for what, reason in observed.errors.items()
         if fabric_required or not what.startswith("lldp")
     )
-    return Report(ports=ports, unmet=unknown + _unmet_fabric(desired, observed, failed))
+    return Report(
+        ports=ports,
+        unmet=unknown + _unmet_fabric(desired, observed, failed),
+        cabling=observed.cabling,
+    )
 
 
 def _port(

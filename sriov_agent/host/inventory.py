@@ -1,15 +1,19 @@
 # SPDX-License-Identifier: Apache-2.0
 """The PFs of the configuration with their VFs, as sysfs and rtnetlink show them together."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from typing import Protocol
 
 from sriov_agent.core import fields
-from sriov_agent.core.model import Pf, Vf, VfSettings
+from sriov_agent.core.model import Pf, Uplink, Vf, VfSettings
 from sriov_agent.exceptions import SriovAgentError, Unavailable, Unsupported
+from sriov_agent.host import ethtool
 from sriov_agent.host.rtnl import Link
 from sriov_agent.host.sysfs import Function, Sysfs
+
+#: Masters whose members share the traffic, as iproute2 names their types.
+_BONDS = frozenset({"bond", "team"})
 
 
 class Kernel(Protocol):
@@ -30,11 +34,16 @@ class Inventory:
     """
 
     def __init__(
-        self, mappings: Iterable[tuple[str, str]], netlink: Kernel, sysfs: Sysfs | None = None
+        self,
+        mappings: Iterable[tuple[str, str]],
+        netlink: Kernel,
+        sysfs: Sysfs | None = None,
+        private_flags: Callable[[str], Mapping[str, bool]] = ethtool.private_flags,
     ) -> None:
         self.mappings = tuple(mappings)
         self.netlink = netlink
         self.sysfs = sysfs or Sysfs()
+        self.private_flags = private_flags
         self._addresses: dict[str, str] = {}
         self._links: dict[str, Link] = {}
         self._unsupported: dict[str, frozenset[str]] = {}
@@ -83,17 +92,43 @@ class Inventory:
             raise Unavailable(
                 f"PF {address}: {len(functions)} VFs in sysfs, {len(settings)} in rtnetlink"
             )
+        bond = next((other for other in links.values() if other.index == link.master), None)
+        members = links.values() if bond and bond.kind in _BONDS else ()
         return Pf(
             address=address,
             netdev=netdev,
             mac=link.mac,
-            physical_network=physical_network,
+            up=link.up,
             carrier=link.carrier,
             carrier_changes=self.sysfs.carrier_changes(netdev),
+            firmware_lldp=self._firmware_lldp(netdev),
+            physical_network=physical_network,
+            bonded_with=tuple(
+                self._uplink(other)
+                for other in members
+                if other.master == link.master and other.index != link.index
+            ),
             total_vfs=self.sysfs.total_vfs(address),
             vfs=tuple(_vf(address, f, s) for f, s in zip(functions, settings, strict=True)),
             unsupported=self._unsupported.get(address, frozenset()),
         )
+
+    def _uplink(self, link: Link) -> Uplink:
+        return Uplink(
+            address=self.sysfs.device_address(link.name),
+            netdev=link.name,
+            mac=link.mac,
+            up=link.up,
+            carrier=link.carrier,
+            carrier_changes=self.sysfs.carrier_changes(link.name),
+            firmware_lldp=self._firmware_lldp(link.name),
+        )
+
+    def _firmware_lldp(self, netdev: str) -> str:
+        driver = self.sysfs.driver(netdev)
+        if not ethtool.watched(driver):
+            return ""
+        return ethtool.lldp_remedy(netdev, driver, self.private_flags(netdev))
 
 
 def _vf(pf: str, function: Function, settings: VfSettings) -> Vf:

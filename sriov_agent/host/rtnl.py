@@ -23,8 +23,9 @@ _IFINFOMSG = struct.Struct("=BxHiII")
 _ATTRIBUTE = struct.Struct("=HH")
 _TYPE_MASK = 0x3FFF
 
-_IFF_LOWER_UP = 1 << 16
-_IFLA_ADDRESS, _IFLA_IFNAME = 1, 3
+_IFF_UP, _IFF_LOWER_UP = 1, 1 << 16
+_IFLA_ADDRESS, _IFLA_IFNAME, _IFLA_MASTER, _IFLA_LINKINFO = 1, 3, 10, 18
+_IFLA_INFO_KIND = 1
 _IFLA_NUM_VF, _IFLA_VFINFO_LIST, _IFLA_EXT_MASK, _IFLA_PERM_ADDRESS = 21, 22, 29, 54
 _IFLA_VF_INFO = 1
 _VF_MAC, _VF_VLAN, _VF_SPOOFCHK, _VF_LINK_STATE, _VF_RATE, _VF_TRUST = 1, 2, 4, 5, 6, 9
@@ -36,12 +37,19 @@ _NOT_KNOWN = 0xFFFFFFFF
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Link:
-    """One network device. ``vfs`` holds the settings by VF index, ``num_vfs`` how many exist."""
+    """One network device. ``vfs`` holds the settings by VF index, ``num_vfs`` how many exist.
+
+    ``mac`` is the permanent one, ``master`` the index of the bond or bridge it is a port of, 0
+    for none; ``kind`` is what iproute2 calls ``type``, "" for hardware.
+    """
 
     index: int
     name: str
     mac: str
+    up: bool = True
     carrier: bool
+    master: int = 0
+    kind: str = ""
     num_vfs: int = 0
     vfs: tuple[VfSettings, ...] = ()
 
@@ -96,8 +104,8 @@ def read_link(message: bytes) -> Link:
         if whole != len(message):
             raise Unavailable(f"RTM_NEWLINK message cut short: {len(message)} of {whole} bytes")
         _, _, index, flags, _ = _IFINFOMSG.unpack_from(message, _NLMSG_HEADER.size)
-        name, mac, permanent = "", "", ""
-        num_vfs = 0
+        name, mac, permanent, kind_of_link = "", "", "", ""
+        num_vfs = master = 0
         vfs: tuple[VfSettings, ...] = ()
         position = _NLMSG_HEADER.size + _IFINFOMSG.size
         while position + _ATTRIBUTE.size <= len(message):
@@ -113,6 +121,10 @@ def read_link(message: bytes) -> Link:
                 mac = _mac(payload)
             elif kind == _IFLA_PERM_ADDRESS:
                 permanent = _mac(payload)
+            elif kind == _IFLA_MASTER:
+                (master,) = struct.unpack("=I", payload)
+            elif kind == _IFLA_LINKINFO:
+                kind_of_link = _info_kind(payload)
             elif kind == _IFLA_NUM_VF:
                 (num_vfs,) = struct.unpack("=I", payload)
             if length < _ATTRIBUTE.size:
@@ -124,10 +136,20 @@ def read_link(message: bytes) -> Link:
         index=index,
         name=name,
         mac=permanent or mac,
+        up=bool(flags & _IFF_UP),
         carrier=bool(flags & _IFF_LOWER_UP),
+        master=master,
+        kind=kind_of_link,
         num_vfs=num_vfs,
         vfs=vfs,
     )
+
+
+def _info_kind(linkinfo: bytes) -> str:
+    for kind, at in _attributes(linkinfo, 0, len(linkinfo)):
+        if kind == _IFLA_INFO_KIND:
+            return linkinfo[at:].partition(b"\0")[0].decode("ascii", "replace")
+    return ""
 
 
 def _vf_list(message: bytes, position: int, count: int) -> tuple[tuple[VfSettings, ...], int]:

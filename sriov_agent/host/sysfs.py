@@ -81,6 +81,16 @@ class Sysfs:
         except (OSError, ValueError) as error:
             raise Unavailable(f"{netdev}: {error}") from error
 
+    def device_address(self, netdev: str) -> str:
+        """The PCI address of a network device, its own name where it has none."""
+        device = self.root / "class/net" / netdev / "device"
+        return device.resolve().name if device.exists() else netdev
+
+    def driver(self, netdev: str) -> str:
+        """The driver of a network device, "" where it has none."""
+        driver = self.root / "class/net" / netdev / "device/driver"
+        return driver.resolve().name if driver.exists() else ""
+
     def vfs(self, address: str) -> tuple[Function, ...]:
         """The VFs of a PF by index.
 

@@ -66,7 +66,7 @@ class Ports:
     """The table of ports. Every method raises ``Unavailable`` if the file cannot be used."""
 
     def __init__(self, path: Path) -> None:
-        self.database = Database(path, _SCHEMA, 1)
+        self.database = Database(path, _SCHEMA)
 
     def create(self, binding: PortBinding) -> None:
         """Add a port of the operator's own.

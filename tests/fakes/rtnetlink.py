@@ -52,6 +52,8 @@ def newlink(
     flags: int = 0x11043,
     num_vf: int | None = None,
     permanent: str = "",
+    master: int = 0,
+    kind: str = "",
 ) -> bytes:
     """A device; ``num_vf`` where it is not the number of ``vfs``."""
     body = struct.pack("=BxHiII", 0, 1, index, flags, 0)
@@ -61,6 +63,10 @@ def newlink(
     if count:
         body += attribute(21, struct.pack("=I", count))
         body += attribute(22, b"".join(vf_info(index, vf) for index, vf in enumerate(vfs)))
+    if master:
+        body += attribute(10, struct.pack("=I", master))
+    if kind:
+        body += attribute(18, attribute(1, kind.encode() + b"\0") + attribute(0x8002, b""))
     if permanent:
         body += attribute(54, bytes.fromhex(permanent.replace(":", "")))
     body += attribute(0x8000 | 26, attribute(2, struct.pack("=I", 7)))

@@ -24,13 +24,14 @@ WAIT_SECONDS = "90"
 class Host:
     """One host's configuration, whose hook really opens VLANs on the leaves, and its sriovctl."""
 
-    def __init__(self, directory, pfs, retry_seconds=2):
+    def __init__(self, directory, pfs, retry_seconds=2, lldp=""):
         self.directory = directory
         self.config = directory / "sriov-agent.conf"
         self.config.write_text(
             f"[DEFAULT]\nhost = compute1\nstate_path = {directory}\n"
             f"[agent]\nretry_min = {retry_seconds / 2}\nretry_max = {retry_seconds}\n"
             f"[sriov_nic]\nphysical_device_mappings = {','.join(f'physnet2:{p}' for p in pfs)}\n"
+            f"[lldp]\n{lldp}\n"
             "[fabric]\nhook = exec\n"
             f"[hook_exec]\ncommand = {ROOT / 'tools/lab/guest/leaf-fabric'}\n"
         )

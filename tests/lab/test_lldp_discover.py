@@ -14,7 +14,7 @@ from tools.demo.witness import run
 
 TOPOLOGY = Path("/run/sriov-lab/topology.json")
 MAC = "02:aa:00:00:00:33"
-FORGED_TTL_SECONDS = 4
+FORGED_TTL_SECONDS = 10
 FORGE = """
 import socket, sys
 s = socket.socket(socket.AF_PACKET, socket.SOCK_RAW)
@@ -23,7 +23,7 @@ source = s.getsockname()[4]
 tlv = lambda kind, value: ((kind << 9) | len(value)).to_bytes(2, "big") + value
 s.send(bytes.fromhex("0180c200000e") + source + bytes.fromhex("88cc")
        + tlv(1, bytes.fromhex("04525400bb0001")) + tlv(2, bytes([5]) + b"swp99")
-       + tlv(3, bytes([0, 4])) + tlv(5, b"leaf1") + tlv(7, bytes([0, 4, 0, 4])) + tlv(0, b""))
+       + tlv(3, bytes([0, 10])) + tlv(5, b"leaf1") + tlv(7, bytes([0, 4, 0, 4])) + tlv(0, b""))
 """
 
 
@@ -96,7 +96,8 @@ def test_a_mac_leads_to_its_switch_port(discover, pf, vf_mac):
 def test_every_pf_by_raw_frames(discover, pf):
     status, entries, _ = discover("--all", "--source", "raw", "--wait", "8")
     assert status == ONE
-    assert [entry["source"] for entry in entries] == ["raw", "raw"]
+    sources = {n["source"] for entry in entries for n in entry["links"][0]["neighbors"]}
+    assert sources == {"raw"}
     assert leads_to(next(entry for entry in entries if entry["pf"] == pf["netdev"]), pf)
 
 
@@ -107,13 +108,13 @@ def test_a_forged_frame_is_ambiguous_to_lldpd_and_seen_through_by_raw_frames(
     forging_guest()
     status, (entry,), _ = discover("--pf", pf["netdev"], "--source", "lldpd")
     assert status == AMBIGUOUS
-    assert "swp99" in entry["reason"]
+    assert "swp99" in entry["links"][0]["reason"]
     later = threading.Timer(2.0, forging_guest)
     later.start()
     status, (entry,), _ = discover("--pf", pf["netdev"], "--source", "raw", "--wait", "9")
     later.join()
     assert status == ONE
     assert leads_to(entry, pf)
-    assert any("swp99" in neighbor for neighbor in entry["neighbors"])
+    assert "swp99" in {n["port_id"]["value"] for n in entry["links"][0]["neighbors"]}
     time.sleep(FORGED_TTL_SECONDS)
     assert wait_for(discover, pf, ONE)[0] == ONE

@@ -29,6 +29,7 @@ class Compute:
         self.fabric = Fabric()
         self.lldp = Lldp({PF_A: [neighbor()], PF_B: [neighbor(leaf=2)]})
         self.steps = Steps()
+        self.seconds = 0.0
         self.start()
 
     def start(self) -> None:
@@ -49,6 +50,7 @@ class Compute:
             interfaces=Stepped(self.interfaces, self.steps, "write", "remove"),
             fabric=Stepped(self.fabric, self.steps, "apply"),
             record=Stepped(self.store, self.steps, *record),
+            clock=lambda: self.seconds,
         )
 
     def hear(self, event_type: str, payload: object, unheeded: bool = False) -> None:

@@ -277,6 +277,20 @@ def test_a_pf_that_was_plugged_in_elsewhere_is_open_there_and_no_longer_here(com
     assert compute.store.switch_ports() == [switch_port(PF_A, leaf=3)]
 
 
+@pytest.mark.parametrize(("seconds", "believed"), [(1, True), (500, False)])
+def test_what_is_still_remembered_of_the_old_switch_port_confirms_nothing(
+    compute, seconds, believed
+):
+    compute.hear(*CREATE)
+    compute.kernel.flap(PF_A)
+    compute.reconcile()
+    compute.seconds += seconds
+    compute.reconcile()
+    compute.lldp.heard[PF_A] = [neighbor(leaf=3)]
+    compute.reconcile()
+    assert compute.open() == {switch_port(PF_A, leaf=3 if believed else 1): {15}}
+
+
 def test_a_pf_that_moves_without_being_unplugged_waits_for_somebody_to_confirm_it(compute):
     compute.hear(*CREATE)
     compute.lldp.heard[PF_A] = [neighbor(leaf=3)]

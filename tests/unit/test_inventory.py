@@ -242,3 +242,62 @@ UNBOUND = function(None, netdev=None)
 )
 def test_who_holds_a_vf(seen, settings, holder):
     assert held_by(seen, settings) == holder
+
+
+@pytest.fixture
+def bonded(kernel):
+    """ens1 and ens2 with the same master; what kind of master is the caller's to say."""
+
+    def master(kind):
+        kernel.devices["bond0"] = Link(index=9, name="bond0", mac="", carrier=True, kind=kind)
+        for name in ("ens1", "ens2"):
+            kernel.devices[name] = replace(kernel.devices[name], master=9)
+
+    return master
+
+
+@pytest.mark.parametrize("kind", ["bond", "team"])
+def test_a_pf_is_seen_with_what_it_is_bonded_with(inventory, bonded, kind):
+    bonded(kind)
+    pfs, errors = inventory.pfs()
+    assert errors == {}
+    [mate] = pfs[PF_A].bonded_with
+    assert (mate.address, mate.netdev, mate.mac) == (PF_B, "ens2", "52:54:00:aa:00:03")
+    assert (mate.up, mate.carrier, mate.carrier_changes) == (True, True, 1)
+    assert [uplink.address for uplink in pfs[PF_B].uplinks()] == [PF_B, PF_A]
+
+
+@pytest.mark.parametrize("kind", ["bridge", "openvswitch", ""])
+def test_two_ports_of_a_bridge_are_not_bonded(inventory, bonded, kind):
+    bonded(kind)
+    pfs, _ = inventory.pfs()
+    assert {pf.bonded_with for pf in pfs.values()} == {()}
+
+
+def test_an_uplink_that_is_no_pci_device_goes_by_its_name(tree, kernel, inventory, bonded):
+    bonded("bond")
+    kernel.devices["veth0"] = Link(index=10, name="veth0", mac="", carrier=True, master=9)
+    (tree.root / "class/net/veth0").mkdir()
+    (tree.root / "class/net/veth0/carrier_changes").write_text("3\n")
+    pfs, _ = inventory.pfs()
+    assert {mate.address for mate in pfs[PF_A].bonded_with} == {PF_B, "veth0"}
+
+
+@pytest.mark.parametrize(
+    ("driver", "flags", "remedy"),
+    [
+        ("i40e", {"disable-fw-lldp": False}, "ethtool --set-priv-flags ens1 disable-fw-lldp on"),
+        ("i40e", {"disable-fw-lldp": True}, ""),
+        ("ice", {"fw-lldp-agent": True}, "ethtool --set-priv-flags ens1 fw-lldp-agent off"),
+        ("ice", {"fw-lldp-agent": False}, ""),
+        ("ice", {}, ""),
+        ("igb", {"fw-lldp-agent": True}, ""),
+    ],
+)
+def test_firmware_that_keeps_lldp_frames_is_told_with_what_mends_it(
+    tree, kernel, driver, flags, remedy
+):
+    tree.bind(PF_A, driver)
+    inventory = Inventory([("physnet2", "ens1")], kernel, Sysfs(tree.root), lambda _: flags)
+    pfs, _ = inventory.pfs()
+    assert pfs[PF_A].firmware_lldp == remedy

@@ -1,223 +1,86 @@
 # SPDX-License-Identifier: Apache-2.0
-"""json0 as lldpd 1.0.16 printed it (tests/samples/lldp), and an ``lldpcli`` that misbehaves."""
+"""lldpd asked by a program in the place of ``lldpcli`` that prints what lldpd 1.0.16 did."""
 
-import json
+import queue
 import sys
 from pathlib import Path
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from sriov_agent.core.model import LldpId
 from sriov_agent.exceptions import Unavailable
-from sriov_agent.host.lldp.lldpd import Lldpd, local_ids, read_neighbors
+from sriov_agent.host.lldp.discovery import Discovery
+from sriov_agent.host.lldp.lldpd import Lldpd
 from tests.topology import PF_A, PF_B, pf
 
 SAMPLES = Path(__file__).parents[1] / "samples" / "lldp"
-JSON = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.text(max_size=5),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner),
-    max_leaves=8,
-)
-
-
-def sample(name: str) -> str:
-    return (SAMPLES / f"{name}.json0").read_bytes().decode("utf-8", "replace")
-
-
-def heard(name: str) -> list:
-    return [neighbor for _, neighbor in read_neighbors(sample(name))]
-
-
-def entry(**changed: object) -> dict:
-    """One neighbor as json0 has it."""
-    whole = {
-        "name": "ens1",
-        "chassis": [{"id": [{"type": "mac", "value": "52:54:00:bb:00:01"}]}],
-        "port": [{"id": [{"type": "ifname", "value": "swp1"}], "ttl": [{"value": "120"}]}],
-    }
-    return whole | changed
-
-
-def document(*entries: object) -> str:
-    return json.dumps({"lldp": [{"interface": list(entries)}]})
-
-
-def test_one_switch():
-    [(name, leaf)] = read_neighbors(sample("one"))
-    assert name == "enp1s0"
-    assert leaf.chassis_id == LldpId("mac", "52:54:00:bb:00:01")
-    assert leaf.port_id == LldpId("ifname", "swp1")
-    assert (leaf.system_name, leaf.port_description, leaf.ttl) == ("leaf1", "swp1", 120)
-    assert leaf.management_addresses == ("192.0.2.1",)
-    assert leaf.capabilities == {"Bridge"}
-
-
-def test_no_neighbor_is_no_error():
-    assert read_neighbors(sample("none")) == []
-
-
-def test_two_on_one_interface_are_two_entries_of_the_same_name():
-    names = [name for name, _ in read_neighbors(sample("self-reflected"))]
-    assert names == ["enp1s0", "enp1s0"]
-    assert [neighbor.system_name for neighbor in heard("self-reflected")] == ["leaf1", "virtme-ng"]
-    assert heard("one-vlan")[1] == heard("one")[0]
-
-
-def test_every_vendors_forms_are_kept_apart():
-    found = {neighbor.system_name: neighbor for neighbor in heard("many")}
-    assert len(heard("many")) == 17
-    assert found["sw1.example.com"].port_id == LldpId("ifname", "Gi1/0/24")
-    assert found["sw1.example.com"].port_description == "GigabitEthernet1/0/24"
-    assert found["qfx1"].port_id == LldpId("local", "516")
-    assert found["qfx1"].port_description == "xe-0/0/10"
-    assert found["leaf3.example.com"].port_description == ""
-    assert found["leaf3.example.com"].management_addresses == ("192.0.2.14", "2001:db8::14")
-    assert found["leaf3.example.com"].capabilities == {"Bridge", "Router"}
-    assert found["localch"].port_id.subtype == "unhandled"
-    assert found[""].chassis_id == LldpId("mac", "02:00:00:00:00:77")
-    assert found["aliased"].capabilities == frozenset()
-
-
-def test_a_name_may_hold_escapes_and_octets_that_are_no_utf8():
-    [name] = [n.system_name for n in heard("many") if n.system_name.startswith("bad")]
-    assert name == "bad\ufffdname\x1b[31m"
-
-
-def test_a_name_that_is_made_to_look_like_json_is_a_name():
-    [only] = heard("injection")
-    assert only.chassis_id.value == "02:00:00:00:00:99"
-    assert only.system_name.startswith('a": {"id"')
-
-
-def test_a_raw_control_character_in_a_name_loses_no_neighbor():
-    text = sample("many").replace("n9k-1", "n9k\x1f1").replace("qfx1", "qfx\x011")
-    assert len(read_neighbors(text)) == 17
-    assert "n9k\x1f1" in {neighbor.system_name for _, neighbor in read_neighbors(text)}
-
-
-@pytest.mark.parametrize(
-    "lacking",
-    [
-        entry(chassis=[]),
-        entry(chassis=[{"name": [{"value": "leaf1"}]}]),
-        entry(chassis=[{"id": []}]),
-        entry(chassis=[{"id": [{"type": "mac"}]}]),
-        entry(port=None),
-        entry(port=[{"id": "swp1"}]),
-        entry(port=[{"id": [{"value": "swp1"}]}]),
-        "interface",
-        None,
-    ],
-)
-def test_a_neighbor_that_does_not_say_where_it_is_is_left_out_and_the_others_stay(lacking):
-    assert len(read_neighbors(document(lacking, entry()))) == 1
-
-
-@pytest.mark.parametrize(
-    "ttl",
-    [[], [{}], [{"value": "-1"}], [{"value": "soon"}], [{"value": "9" * 5000}], "120"],
-)
-def test_without_a_lifetime_it_is_on_its_way_out(ttl):
-    port = entry()["port"][0] | {"ttl": ttl}
-    [(_, neighbor)] = read_neighbors(document(entry(port=[port])))
-    assert neighbor.ttl == 0
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        *("", "lldp", "[]", "null", "{}", '{"lldp"', '{"interface": []}'),
-        '{"lldp":' + "[" * 100_000,
-        '{"lldp":' + "9" * 5000 + "}",
-    ],
-)
-def test_what_is_no_json0_is_unknown_and_not_empty(text):
-    for read in (read_neighbors, local_ids):
-        with pytest.raises(Unavailable, match="json0"):
-            read(text)
-
-
-@given(JSON)
-def test_any_shape_is_read_or_refused(shape):
-    for text in (json.dumps(shape), json.dumps({"lldp": shape}), document(shape)):
-        for read in (read_neighbors, local_ids):
-            try:
-                read(text)
-            except Unavailable:
-                continue
-
-
-@given(st.text())
-def test_any_name_comes_through_as_it_is(name):
-    chassis = entry()["chassis"][0] | {"name": [{"value": name}]}
-    [(_, neighbor)] = read_neighbors(document(entry(chassis=[chassis])))
-    assert neighbor.system_name == name
-
-
-@pytest.mark.parametrize("field", ["chassis", "port"])
-def test_half_a_surrogate_pair_does_not_come_through(field):
-    broken = {"id": [{"type": "mac", "value": "52:54\ud800"}], "ttl": [{"value": "120"}]}
-    broken |= {"name": [{"value": "leaf\udfff"}], "descr": [{"value": "\ud800"}]}
-    [(_, neighbor)] = read_neighbors(document(entry(**{field: [broken]})))
-    [(_, ids)] = local_ids(document(entry(**{field: [broken]})))
-    said = [neighbor.system_name, neighbor.port_description]
-    said += [text for one in ids for text in (one.subtype, one.value)]
-    assert "".join(said).encode()
-    assert "52:54?" in said
-
-
-def test_what_this_host_announces():
-    own = LldpId("mac", "52:54:00:aa:00:01")
-    assert local_ids(sample("interfaces")) == {("enp1s0", (own, own))}
-    assert local_ids(sample("interfaces-renamed")) == set()
-
-
-# The real class, with a program in the place of lldpcli.
-
+#: Far above what anything here takes.
+SECONDS = 60
 LLDPCLI = """
-import pathlib, sys
+import pathlib, sys, time
 directory, *rest = sys.argv[1:]
+directory = pathlib.Path(directory)
+if rest[2] == "watch":
+    while not (directory / "over").exists():
+        if (directory / "event").exists():
+            (directory / "event").unlink()
+            print("{}", flush=True)
+        time.sleep(0.02)
+    sys.exit(1)
 assert rest[:3] == ["-f", "json0", "show"] and rest[4:] == ["details"], rest
-sys.stdout.buffer.write((pathlib.Path(directory) / rest[3]).read_bytes())
+with (directory / "asked").open("a") as asked:
+    asked.write(rest[3][0])
+sys.stdout.buffer.write((directory / rest[3]).read_bytes())
 """
 
 
-@pytest.fixture
-def lldpd(tmp_path):
+class Program:
     """An lldpd that says what the two files ``interfaces`` and ``neighbors`` hold."""
-    program = tmp_path / "lldpcli.py"
-    program.write_text(LLDPCLI)
-    (tmp_path / "interfaces").write_bytes((SAMPLES / "interfaces.json0").read_bytes())
-    (tmp_path / "neighbors").write_bytes((SAMPLES / "self-reflected.json0").read_bytes())
-    return Lldpd((sys.executable, str(program), str(tmp_path)))
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        (directory / "lldpcli.py").write_text(LLDPCLI)
+        (directory / "asked").touch()
+        self.say("interfaces", "interfaces")
+        self.say("neighbors", "self-reflected")
+        self.lldpd = Lldpd((sys.executable, str(directory / "lldpcli.py"), str(directory)))
+
+    def say(self, what: str, sample: str) -> None:
+        (self.directory / what).write_bytes((SAMPLES / f"{sample}.json0").read_bytes())
+
+    def event(self) -> None:
+        (self.directory / "event").touch()
+
+    def end(self) -> None:
+        (self.directory / "over").touch()
+
+    def times_asked(self) -> int:
+        return (self.directory / "asked").read_text().count("n")
 
 
-def test_a_pf_is_found_by_the_name_it_has_now(lldpd):
-    pfs = {PF_A: pf(PF_A, netdev="enp1s0"), PF_B: pf(PF_B, netdev="ens2")}
-    found = lldpd.cabling(pfs)
+@pytest.fixture
+def program(tmp_path):
+    return Program(tmp_path)
+
+
+def cabling(lldpd, *pfs):
+    return Discovery([lldpd]).cabling({pf.address: pf for pf in pfs})
+
+
+def test_a_pf_is_found_by_the_name_it_has_now(program):
+    found = cabling(program.lldpd, pf(PF_A, netdev="enp1s0"), pf(PF_B, netdev="ens2"))
     assert found[PF_A].switch_port.system_name == "leaf1"
     assert found[PF_A].switch_port.pf == PF_A
-    assert found[PF_B].reason == "lldpd does not listen on ens2"
+    assert found[PF_B].reason == (
+        "lldpd does not listen on ens2: lldpcli configure system interface pattern ens2"
+    )
 
 
-def test_without_carrier_what_was_heard_before_does_not_count(lldpd):
-    found = lldpd.cabling({PF_A: pf(PF_A, netdev="enp1s0", carrier=False)})
-    assert found[PF_A].switch_port is None
-    assert found[PF_A].reason == "enp1s0 has no carrier"
-
-
-def test_two_switches_are_ambiguous(lldpd, tmp_path):
-    (tmp_path / "neighbors").write_bytes((SAMPLES / "many.json0").read_bytes())
-    found = lldpd.cabling({PF_A: pf(PF_A, netdev="enp1s0")})[PF_A]
+def test_two_switches_are_ambiguous(program):
+    program.say("neighbors", "many")
+    found = cabling(program.lldpd, pf(PF_A, netdev="enp1s0"))[PF_A]
     assert found.switch_port is None
     assert found.reason.startswith("ambiguous LLDP neighbors: ")
     assert found.reason.isprintable()
-
-
-def test_without_pfs_nobody_is_asked():
-    assert Lldpd(("/nonexistent/lldpcli",)).cabling({}) == {}
 
 
 @pytest.mark.parametrize(
@@ -226,16 +89,67 @@ def test_without_pfs_nobody_is_asked():
         (("/nonexistent/lldpcli",), "not found: install lldpd"),
         ((), "not found: install lldpd"),
         (("/",), "lldpcli: "),
-        ((sys.executable, "-c", "import sys; sys.exit('no \\x1b socket')"), r"'no \\x1b socket'"),
+        (
+            (sys.executable, "-c", "import sys; sys.exit('no \\x1b socket')"),
+            r"'no \\x1b socket'; is lldpd running\? systemctl start lldpd",
+        ),
         ((sys.executable, "-c", "print('{}')"), "json0"),
     ],
 )
 def test_an_lldpd_that_does_not_answer_is_unknown(command, why):
     with pytest.raises(Unavailable, match=why):
-        Lldpd(command).cabling({PF_A: pf(PF_A)})
+        Lldpd(command).hear({PF_A: pf(PF_A)})
 
 
 def test_an_lldpd_that_hangs_is_given_up():
     hanging = (sys.executable, "-c", "import time; time.sleep(60)")
     with pytest.raises(Unavailable, match="timed out"):
-        Lldpd(hanging, timeout=0.2).cabling({PF_A: pf(PF_A)})
+        Lldpd(hanging, timeout=0.2).hear({PF_A: pf(PF_A)})
+
+
+def test_it_is_asked_again_each_time_while_nobody_tells_of_changes(program):
+    for _ in range(2):
+        cabling(program.lldpd, pf(PF_A, netdev="enp1s0"))
+    assert program.times_asked() == 2
+
+
+@pytest.fixture
+def watched(program):
+    """The program, watched, and where it is noted that something changed."""
+    changes = queue.SimpleQueue()
+    program.lldpd.start(lambda: changes.put(True))
+    yield program, changes
+    program.lldpd.stop()
+
+
+def test_once_watched_it_is_asked_when_it_says_that_something_changed(watched):
+    program, changes = watched
+    uplink = pf(PF_A, netdev="enp1s0")
+    while program.times_asked() < 2:
+        cabling(program.lldpd, uplink)
+        asked = program.times_asked()
+        cabling(program.lldpd, uplink)
+        if program.times_asked() == asked:
+            break
+    asked = program.times_asked()
+    assert cabling(program.lldpd, uplink)[PF_A].switch_port
+
+    program.say("neighbors", "none")
+    assert cabling(program.lldpd, uplink)[PF_A].switch_port
+    assert program.times_asked() == asked
+    program.event()
+    assert changes.get(timeout=SECONDS)
+    assert cabling(program.lldpd, uplink)[PF_A].switch_port is None
+    assert program.times_asked() == asked + 1
+
+
+def test_what_is_remembered_goes_with_the_watch(watched):
+    program, changes = watched
+    uplink = pf(PF_A, netdev="enp1s0")
+    program.event()
+    assert changes.get(timeout=SECONDS)
+    assert cabling(program.lldpd, uplink)[PF_A].switch_port
+    program.say("neighbors", "none")
+    program.end()
+    assert changes.get(timeout=SECONDS)
+    assert cabling(program.lldpd, uplink)[PF_A].switch_port is None

@@ -30,6 +30,20 @@ def test_a_device_without_vfs():
     assert UNKNOWN.all_vfs() == ()
 
 
+def test_the_administrative_state_is_not_the_links():
+    seen = [rtnl.read_link(newlink(flags=flags)) for flags in (0x1002, 0x1003, 0x11043)]
+    assert [(link.up, link.carrier) for link in seen] == [
+        (False, False),
+        (True, False),
+        (True, True),
+    ]
+
+
+def test_a_bond_and_its_member():
+    assert rtnl.read_link(newlink(kind="bond")).kind == "bond"
+    assert rtnl.read_link(newlink(master=9)).master == 9
+
+
 @pytest.mark.parametrize("count", [1, 7, 255, 256, 333, 334, 1024])
 def test_every_vf_is_read_also_where_the_lists_length_has_wrapped(count):
     link = rtnl.read_link(newlink(vfs=distinct(count)))

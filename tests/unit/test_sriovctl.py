@@ -313,7 +313,9 @@ def test_without_a_pf_configured_the_option_is_named(host, what):
 COMMANDS = [f"port {verb}" for verb in ("create", "delete", "list", "show", "xml")]
 
 
-@pytest.mark.parametrize("command", [*COMMANDS, "vf list", "pf list", "agent show"])
+@pytest.mark.parametrize(
+    "command", [*COMMANDS, "vf list", "pf list", "lldp neighbors", "lldp accept", "agent show"]
+)
 def test_help_has_an_example(command):
     status, out, err = run(*command.split(), "--help")
     assert (status, err) == (0, "")

@@ -7,11 +7,21 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sriov_agent.core.model import LldpId
+from sriov_agent.core.model import Cabling, LldpId
 from sriov_agent.core.report import PortReport, PortState, Report
 from sriov_agent.exceptions import Unavailable
 from sriov_agent.store import Store, as_json
-from tests.topology import LEAF_A, LEAF_B, PF_A, PF_B, claim, port_id, port_mac
+from tests.topology import (
+    CABLING,
+    LEAF_A,
+    LEAF_B,
+    PF_A,
+    PF_B,
+    claim,
+    neighbor,
+    port_id,
+    port_mac,
+)
 
 ON_1, ON_2 = claim(1, PF_A, 0), claim(2, PF_A, 1)
 
@@ -164,3 +174,28 @@ def test_a_record_that_cannot_be_read_is_unknown_and_not_empty(tmp_path):
             call()
     with pytest.raises(Unavailable):
         store.record(ON_1)
+
+
+def test_what_the_last_pass_made_of_lldp_is_kept(store):
+    switch = neighbor(capabilities=frozenset({"Router", "Bridge"}), vlans=((15, "web"),))
+    held = Cabling(reason="moved", neighbors=(switch,))
+    store.save(Report(cabling={PF_A: CABLING[PF_A], PF_B: held}), {})
+    kept = store.lldp()
+    assert (kept[PF_A]["switch"], kept[PF_A]["switch_port"]) == ("leaf1", "swp1")
+    assert (kept[PF_B]["switch"], kept[PF_B]["reason"]) == (None, "moved")
+    [shown] = kept[PF_B]["neighbors"]
+    assert shown["chassis_id"] == {"subtype": "mac", "value": "52:54:00:bb:00:01"}
+    assert (shown["capabilities"], shown["vlans"]) == (["Bridge", "Router"], [[15, "web"]])
+    store.save(Report(), {})
+    assert store.lldp() == {}
+
+
+def test_a_record_of_an_earlier_version_is_kept(store):
+    store.record(ON_1)
+    with store.database.transaction() as db:
+        db.execute("DROP TABLE lldp")
+        db.execute("PRAGMA user_version=1")
+    again = Store(store.database.path)
+    assert again.claims() == {port_id(1): ON_1}
+    again.save(Report(cabling=CABLING), {})
+    assert again.lldp().keys() == CABLING.keys()

@@ -12,7 +12,14 @@ from pathlib import Path
 from pyroute2 import IPRoute
 
 from sriov_agent.core.model import RELEASED, VfSettings
+from sriov_agent.host.inventory import Inventory
+from sriov_agent.host.lldp.discovery import Discovery
+from sriov_agent.host.lldp.lldpd import Lldpd
 from sriov_agent.host.netlink import Netlink
+from sriov_agent.host.sysfs import Sysfs
+
+#: Above what any look into memory takes, below any program's start.
+CACHED_SECONDS = 0.01
 
 
 def seconds(call: Callable[[], object]) -> float:
@@ -48,10 +55,29 @@ def discovering() -> None:
     show("sriov-lldp-discover --all", ours, "lldpcli and an interpreter's start", seconds(bare))
 
 
+def looking_up() -> None:
+    """Where all PFs are cabled, as the running agent looks it up for a pass."""
+    found, _ = Inventory([("", name) for name in Sysfs().pf_netdevs()], Netlink()).pfs()
+    lldpd = Lldpd()
+    discovery = Discovery([lldpd])
+    discovery.start(lambda: None)
+    try:
+        # Only what is watched is kept, and lldpd's watch takes a moment to begin.
+        while seconds(lambda: lldpd.hear(found)) > CACHED_SECONDS:
+            time.sleep(0.1)
+        ours = seconds(lambda: discovery.cabling(found))
+    finally:
+        discovery.stop()
+    bare = ["lldpcli", "-f", "json0", "show", "neighbors"]
+    theirs = seconds(lambda: subprocess.run(bare, check=True, capture_output=True))
+    show("the agent's look-up of all PFs", ours, "lldpcli", theirs)
+
+
 def main() -> None:
     """What needs VFs."""
     setting()
     discovering()
+    looking_up()
 
 
 def setting() -> None:

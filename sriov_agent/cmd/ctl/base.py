@@ -9,11 +9,13 @@ from sriov_agent import conf as options
 from sriov_agent.core.model import Pf
 from sriov_agent.exceptions import ConfigError, Unavailable
 from sriov_agent.host.inventory import Inventory
-from sriov_agent.host.lldp.lldpd import Lldpd
 from sriov_agent.host.netlink import Netlink
 
 if TYPE_CHECKING:
     from sriov_agent.cmd.ctl.app import Sriovctl
+
+#: What is said of LLDP before the agent's first pass.
+UNHEARD = "the agent has not looked yet; sriov-lldp-discover --all asks without it"
 
 
 def sriovctl(command: Command) -> "Sriovctl":
@@ -38,12 +40,6 @@ def pfs(app: "Sriovctl") -> dict[str, Pf]:
     for error in errors.values():
         app.LOG.warning("%s", error)
     return found
-
-
-def lldpd(app: "Sriovctl") -> Lldpd:
-    """The local lldpd, as the agent asks it."""
-    options = app.conf.lldp
-    return Lldpd(options.command, options.timeout, options.allowed_switches)
 
 
 def escaped(text: str) -> str:

@@ -2,21 +2,22 @@
 """``sriovctl lldp``."""
 
 import argparse
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 from cliff.command import Command
 from cliff.lister import Lister
 
-from sriov_agent.cmd.ctl.base import clean, lldpd, pfs, sriovctl
+from sriov_agent.cmd.ctl.base import UNHEARD, clean, pfs, sriovctl
 from sriov_agent.core.lldp import port_name
-from sriov_agent.core.model import Neighbor, Pf
+from sriov_agent.core.model import LldpId, Uplink
 from sriov_agent.exceptions import InvalidField
 
-_COLUMNS = ("pf", "netdev", "switch", "port", "chassis_id", "port_id", "ttl", "answer")
+_COLUMNS = ("pf", "netdev", "switch", "port", "chassis_id", "port_id", "ttl", "source", "answer")
 
 
 class LldpNeighbors(Lister):
-    """List every LLDP neighbor heard on the configured PFs, and what is made of them.
+    """List what the agent hears by LLDP on the configured PFs, and what it makes of it.
 
     Example: sriovctl lldp neighbors -f json
     """
@@ -25,12 +26,12 @@ class LldpNeighbors(Lister):
         self, parsed_args: argparse.Namespace
     ) -> tuple[tuple[str, ...], Iterator[tuple[object, ...]]]:
         app = sriovctl(self)
-        found = pfs(app)
-        cabling = lldpd(app).cabling(found)
+        heard = app.store().lldp()
+        uplinks = {u.address: u for pf in pfs(app).values() for u in pf.uplinks()}
         return _COLUMNS, (
             row
-            for address, answer in cabling.items()
-            for row in _rows(found[address], answer.neighbors, answer.reason or "ok")
+            for address, uplink in uplinks.items()
+            for row in _rows(uplink, heard.get(address, {"reason": UNHEARD, "neighbors": []}))
         )
 
 
@@ -42,35 +43,35 @@ class LldpAccept(Command):
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
         parser: argparse.ArgumentParser = super().get_parser(prog_name)
-        parser.add_argument("pf", help="interface name or PCI address")
+        parser.add_argument("pf", help="PF, or member of its bond: interface name or PCI address")
         return parser
 
     def take_action(self, parsed_args: argparse.Namespace) -> None:
         app, wanted = sriovctl(self), parsed_args.pf
-        named = [pf.address for pf in pfs(app).values() if wanted in (pf.netdev, pf.address)]
+        uplinks = [uplink for pf in pfs(app).values() for uplink in pf.uplinks()]
+        named = [uplink.address for uplink in uplinks if wanted in (uplink.netdev, uplink.address)]
         if not named:
-            raise InvalidField("pf", wanted, "not one of the configured PFs; see: sriovctl pf list")
+            raise InvalidField(
+                "pf", wanted, "not one of the configured PFs; see: sriovctl lldp neighbors"
+            )
         if not app.store().forget_cabling(named[0]):
             raise InvalidField("pf", wanted, "nothing is held for it")
 
 
-def _rows(pf: Pf, neighbors: tuple[Neighbor, ...], answer: str) -> Iterator[tuple[object, ...]]:
-    for neighbor in neighbors:
-        chassis_id, port_id = neighbor.chassis_id, neighbor.port_id
-        yield tuple(
-            map(
-                clean,
-                (
-                    pf.address,
-                    pf.netdev,
-                    neighbor.system_name,
-                    port_name(port_id, neighbor.port_description),
-                    f"{chassis_id.subtype} {chassis_id.value}",
-                    f"{port_id.subtype} {port_id.value}",
-                    neighbor.ttl,
-                    answer,
-                ),
-            )
+def _rows(uplink: Uplink, answer: Mapping[str, Any]) -> Iterator[tuple[object, ...]]:
+    said = clean(answer["reason"] or "ok")
+    for neighbor in answer["neighbors"]:
+        chassis_id, port_id = LldpId(**neighbor["chassis_id"]), LldpId(**neighbor["port_id"])
+        yield (
+            uplink.address,
+            uplink.netdev,
+            clean(neighbor["system_name"]),
+            clean(port_name(port_id, neighbor["port_description"])),
+            clean(f"{chassis_id.subtype} {chassis_id.value}"),
+            clean(f"{port_id.subtype} {port_id.value}"),
+            neighbor["ttl"],
+            neighbor["source"],
+            said,
         )
-    if not neighbors:
-        yield (pf.address, pf.netdev, *[""] * 4, None, clean(answer))
+    if not answer["neighbors"]:
+        yield (uplink.address, uplink.netdev, *[""] * 4, None, "", said)

@@ -2,13 +2,12 @@
 """``sriovctl pf``."""
 
 import argparse
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
+from typing import Any
 
 from cliff.lister import Lister
 
-from sriov_agent.cmd.ctl.base import clean, counted, escaped, lldpd, pfs, sriovctl
-from sriov_agent.core.model import Cabling, Pf
-from sriov_agent.exceptions import Unavailable
+from sriov_agent.cmd.ctl.base import UNHEARD, clean, counted, escaped, pfs, sriovctl
 
 _COLUMNS = (
     "pf",
@@ -34,7 +33,7 @@ class PfList(Lister):
     ) -> tuple[tuple[str, ...], Iterator[tuple[object, ...]]]:
         found = pfs(sriovctl(self))
         claims = list(sriovctl(self).store().claims().values())
-        cabling = self._cabling(found)
+        heard = sriovctl(self).store().lldp()
         return _COLUMNS, (
             (
                 pf.address,
@@ -43,20 +42,18 @@ class PfList(Lister):
                 pf.carrier,
                 counted(len(pf.vfs), pf.total_vfs),
                 counted(sum(claim.pf == pf.address for claim in claims), len(pf.vfs)),
-                *_switch(cabling.get(pf.address, Cabling(reason="unknown"))),
+                *_links([heard[u.address] for u in pf.uplinks() if u.address in heard]),
             )
             for pf in found.values()
         )
 
-    def _cabling(self, found: Mapping[str, Pf]) -> dict[str, Cabling]:
-        try:
-            return lldpd(sriovctl(self)).cabling(found)
-        except Unavailable as error:
-            return {address: Cabling(reason=str(error)) for address in found}
 
-
-def _switch(cabling: Cabling) -> tuple[str, str, str]:
-    port = cabling.switch_port
-    if port is None:
-        return "", "", escaped(cabling.reason)
-    return escaped(port.name), escaped(port.port_id.value), "ok"
+def _links(answers: list[dict[str, Any]]) -> tuple[str, str, str]:
+    """Switches, switch ports and what is missing, those of a bond's members together."""
+    found = [answer for answer in answers if answer["switch"]]
+    reasons = [answer["reason"] for answer in answers if answer["reason"]]
+    return (
+        escaped(", ".join(answer["switch"] for answer in found)),
+        escaped(", ".join(answer["switch_port"] for answer in found)),
+        escaped("; ".join(reasons)) or ("ok" if answers else UNHEARD),
+    )

@@ -8,12 +8,18 @@ import ipaddress
 import struct
 from collections.abc import Iterator
 
+from sriov_agent.core import fields
 from sriov_agent.core.model import LldpId, Neighbor
 from sriov_agent.exceptions import InvalidField
 
 ETHERTYPE_LLDP, _ETHERTYPE_VLAN = 0x88CC, 0x8100
 _END, _CHASSIS_ID, _PORT_ID, _TTL = 0, 1, 2, 3
 _PORT_DESCRIPTION, _SYSTEM_NAME, _CAPABILITIES, _MANAGEMENT_ADDRESS = 4, 5, 7, 8
+_ORGANIZATION = 127
+#: Organizationally specific TLVs, by OUI and subtype (IEEE 802.1Q annex D, 802.3 clause 79).
+_PVID, _VLAN_NAME = bytes.fromhex("0080c201"), bytes.fromhex("0080c203")
+_AGGREGATIONS = (bytes.fromhex("00120f03"), bytes.fromhex("0080c207"))
+_AGGREGATED = 2
 
 #: Subtype names as lldpd prints them, for chassis ids and for port ids.
 _CHASSIS_SUBTYPES = {2: "ifalias", 4: "mac", 5: "ip", 6: "ifname", 7: "local"}
@@ -54,8 +60,11 @@ def read_frame(frame: bytes, *, tagged: bool = False) -> Neighbor:
     if len(ttl) < 2:
         raise InvalidField("ttl", ttl.hex(), "expected two octets")
     rest: dict[int, bytes] = {}
+    specific: list[tuple[bytes, bytes]] = []
     for kind, value in tlvs[3:]:
         rest.setdefault(kind, value)
+        if kind == _ORGANIZATION:
+            specific.append((value[:4], value[4:]))
     return Neighbor(
         chassis_id=_identifier("chassis_id", chassis, _CHASSIS_SUBTYPES),
         port_id=_identifier("port_id", port, _PORT_SUBTYPES),
@@ -67,7 +76,20 @@ def read_frame(frame: bytes, *, tagged: bool = False) -> Neighbor:
             if kind == _MANAGEMENT_ADDRESS and (address := _management_address(value))
         ),
         capabilities=_capabilities(rest.get(_CAPABILITIES, b"")),
+        vlans=tuple(
+            vlan for kind, value in specific if kind == _VLAN_NAME for vlan in _vlan(value)
+        ),
+        pvid=next((_vlan_id(value) for kind, value in specific if kind == _PVID), 0),
+        aggregation=next(
+            (
+                number
+                for kind, v in specific
+                if kind in _AGGREGATIONS and (number := _aggregation(v))
+            ),
+            0,
+        ),
         ttl=int.from_bytes(ttl[:2], "big"),
+        source="raw",
         source_mac=frame[6:12].hex(":"),
         tagged=tagged,
     )
@@ -118,6 +140,24 @@ def _capabilities(value: bytes) -> frozenset[str]:
         return frozenset()
     enabled = int.from_bytes(value[2:4], "big")
     return frozenset(name for bit, name in enumerate(_CAPABILITY_NAMES) if enabled >> bit & 1)
+
+
+def _vlan(value: bytes) -> Iterator[tuple[int, str]]:
+    """A VLAN's id and name, if it has an id."""
+    if len(value) >= 3 and _vlan_id(value):
+        yield _vlan_id(value), _text(value[3 : 3 + value[2]])
+
+
+def _vlan_id(value: bytes) -> int:
+    number = int.from_bytes(value[:2], "big")
+    return number if number <= fields.MAX_VLAN else 0
+
+
+def _aggregation(value: bytes) -> int:
+    """The number of the port channel, 0 for a port that is in none."""
+    if len(value) < 5 or not value[0] & _AGGREGATED:
+        return 0
+    return int.from_bytes(value[1:5], "big")
 
 
 def _text(octets: bytes) -> str:

@@ -1,148 +1,210 @@
 # SPDX-License-Identifier: Apache-2.0
-"""LLDP neighbors heard on the PFs themselves, for hosts without lldpd.
+"""LLDP neighbors heard on the uplinks themselves, for hosts without lldpd.
 
 Only this source sees who sent a frame, so only here is a frame from a local VF told from the
-switch's. A frame comes every 30 s or so, and one that was forged may come first: what counts is
-all that was heard in the whole time.
+switch's. A frame comes every 30 s or so, and one that was forged may come first: until a whole
+window has passed, an uplink counts as not heard.
 """
 
-import ctypes
+import logging
+import os
 import selectors
 import socket
-import struct
+import threading
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 
-from sriov_agent.core.lldp import cabling
-from sriov_agent.core.model import Cabling, Neighbor, Pf
+from sriov_agent.core.lldp import LISTEN_SECONDS
+from sriov_agent.core.model import Heard, LldpId, Neighbor, Uplink
 from sriov_agent.exceptions import InvalidField, Unavailable
-from sriov_agent.host.lldp.frame import read_frame
+from sriov_agent.host.lldp.packets import open_packets, receive
 
-#: Longer than the 30 s between two frames of a switch.
-LISTEN_SECONDS = 35.0
+LOG = logging.getLogger(__name__)
 
-_ETH_P_ALL = 0x0003
-_SOL_PACKET, _PACKET_ADD_MEMBERSHIP, _PACKET_AUXDATA, _PACKET_IGNORE_OUTGOING = 263, 1, 8, 23
-_PACKET_MR_MULTICAST = 0
-_SO_ATTACH_FILTER = 26
-_TP_STATUS_VLAN_VALID = 0x10
-_NEAREST_BRIDGE = bytes.fromhex("0180c200000e")
-_AUXDATA = struct.Struct("=IIIHHHH")
-_FRAME_BYTES = 2048
-_POLL_SECONDS = 1.0
+#: Different neighbors kept of an uplink; a guest can send as many as it likes.
+MAX_NEIGHBORS = 64
+#: Frames read of an uplink at once, and the rest after that: a flood stays in the kernel.
+_BATCH_FRAMES = 64
+_REST_SECONDS = 0.1
+_SETTLE_SECONDS = 1.0
 
-#: Classic BPF: LLDP, or LLDP behind an 802.1Q tag. Source: ``linux/filter.h``.
-_FILTER = (
-    (0x28, 0, 0, 12),
-    (0x15, 3, 0, 0x88CC),
-    (0x15, 0, 3, 0x8100),
-    (0x28, 0, 0, 16),
-    (0x15, 0, 1, 0x88CC),
-    (0x06, 0, 0, 0xFFFF),
-    (0x06, 0, 0, 0),
-)
+_Key = tuple[tuple[LldpId, LldpId], str, bool]
+
+
+@dataclass(slots=True)
+class _Ear:
+    """An uplink that is listened on; times are of a monotonic clock.
+
+    ``ripe_at``: when a whole window will have passed. ``heard``: the neighbor, since when it says
+    the same, and until when it lives.
+    """
+
+    packets: socket.socket
+    index: int
+    ripe_at: float
+    ripe: bool = False
+    heard: dict[_Key, tuple[Neighbor, float, float]] = field(default_factory=dict)
+
+    def take(self, neighbor: Neighbor, now: float) -> bool:
+        """Note a frame; whether that changes anything."""
+        key = (neighbor.ids, neighbor.source_mac, neighbor.tagged)
+        known = self.heard.get(key)
+        if not neighbor.ttl:
+            return self.heard.pop(key, None) is not None
+        if known is None and len(self.heard) >= MAX_NEIGHBORS:
+            return False
+        changed = known is None or known[0] != neighbor
+        since = now if known is None or changed else known[1]
+        self.heard[key] = (neighbor, since, now + neighbor.ttl)
+        return changed
+
+    def age(self, now: float) -> bool:
+        """Forget who has not been heard in time; whether that, or the window's end, is news."""
+        gone = [key for key, (_, _, until) in self.heard.items() if until <= now]
+        for key in gone:
+            del self.heard[key]
+        ripened = not self.ripe and self.ripe_at <= now
+        self.ripe |= ripened
+        return ripened or bool(gone)
+
+    def neighbors(self, now: float) -> tuple[Neighbor, ...]:
+        return tuple(
+            replace(neighbor, age=int(now - since)) for neighbor, since, _ in self.heard.values()
+        )
 
 
 class Raw:
-    """Listens on PFs by ``AF_PACKET``; needs ``CAP_NET_RAW``.
+    """Listens on uplinks by ``AF_PACKET``; needs ``CAP_NET_RAW``.
 
-    :param seconds: how long to listen
-    :param progress: called about once a second with the seconds that are left
+    :param window: seconds until what was heard on an uplink counts
+    :param open_packets: opens a socket on an interface, given by name and index
     """
 
     def __init__(
         self,
-        seconds: float = LISTEN_SECONDS,
-        progress: Callable[[float], None] = lambda left: None,
+        window: float = LISTEN_SECONDS,
+        open_packets: Callable[[str, int], socket.socket] = open_packets,
     ) -> None:
-        self.seconds = seconds
-        self.progress = progress
+        self.window = window
+        self.open_packets = open_packets
+        self._ears: dict[str, _Ear] = {}
+        self._errors: dict[str, str] = {}
+        self._lock = threading.Lock()
+        self._selector = selectors.DefaultSelector()
+        self._wake = os.eventfd(0, os.EFD_NONBLOCK)
+        self._selector.register(self._wake, selectors.EVENT_READ)
+        self._stop = threading.Event()
+        self._changed: Callable[[], None] = lambda: None
+        self._thread = threading.Thread(target=self._run, name="lldp-raw", daemon=True)
 
-    def cabling(self, pfs: Mapping[str, Pf]) -> dict[str, Cabling]:
-        """Where each PF is cabled, by PCI address, after listening on all of them at once.
+    def start(self, changed: Callable[[], None]) -> None:
+        """Listen, and have ``changed`` called, from another thread, when neighbors change."""
+        self._changed = changed
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End what :meth:`start` began."""
+        self._stop.set()
+        os.eventfd_write(self._wake, 1)
+        if self._thread.ident:
+            self._thread.join()
+        with self._lock:
+            for address in list(self._ears):
+                self._close(address)
+        self._selector.close()
+        os.close(self._wake)
+
+    def hear(self, uplinks: Mapping[str, Uplink]) -> Heard:
+        """What was heard on each uplink for a whole window; from now on these are listened on.
 
         :raises Unavailable: if none can be listened on
         """
-        heard = self._listen(pfs)
-        macs = frozenset(
-            mac
-            for pf in pfs.values()
-            for mac in (pf.mac, *(vf.settings.mac for vf in pf.vfs))
-            if mac
-        )
-        return {
-            address: cabling(address, neighbors, frozenset(), macs)
-            if pfs[address].carrier
-            else Cabling(reason=f"{pfs[address].netdev} has no carrier")
-            for address, neighbors in heard.items()
-        }
+        errors = self._listen(uplinks)
+        if errors and len(errors) == len(uplinks):
+            raise Unavailable("; ".join(sorted(set(errors.values()))))
+        now = time.monotonic()
+        deaf = dict(errors)
+        with self._lock:
+            for address, ear in self._ears.items():
+                left = ear.ripe_at - now
+                if left > 0:
+                    name = uplinks[address].netdev
+                    deaf[address] = f"listening on {name} for LLDP frames, {left:.0f} s more"
+            return Heard(
+                neighbors={a: e.neighbors(now) for a, e in self._ears.items() if a not in deaf},
+                deaf=deaf,
+            )
 
-    def _listen(self, pfs: Mapping[str, Pf]) -> dict[str, list[Neighbor]]:
-        heard: dict[str, list[Neighbor]] = {address: [] for address in pfs}
-        with selectors.DefaultSelector() as selector:
+    def frames(self, uplinks: Mapping[str, Uplink]) -> dict[str, tuple[Neighbor, ...]]:
+        """What was heard on each uplink until now; from now on these are listened on."""
+        self._listen(uplinks)
+        now = time.monotonic()
+        with self._lock:
+            return {address: ear.neighbors(now) for address, ear in self._ears.items()}
+
+    def _listen(self, uplinks: Mapping[str, Uplink]) -> dict[str, str]:
+        """Have an ear on each of these and no other; why there is none."""
+        errors: dict[str, str] = {}
+        with self._lock:
+            for address in self._ears.keys() - uplinks.keys():
+                self._close(address)
+            for address, uplink in uplinks.items():
+                try:
+                    index = socket.if_nametoindex(uplink.netdev)
+                    if address in self._ears and self._ears[address].index == index:
+                        continue
+                    self._close(address)
+                    packets = self.open_packets(uplink.netdev, index)
+                except (OSError, Unavailable) as error:
+                    errors[address] = f"cannot listen on {uplink.netdev} for LLDP frames: {error}"
+                    continue
+                ear = _Ear(packets, index, ripe_at=time.monotonic() + self.window)
+                self._ears[address] = ear
+                self._selector.register(ear.packets, selectors.EVENT_READ, ear)
+                os.eventfd_write(self._wake, 1)
+        for why in errors.keys() - self._errors.keys():
+            LOG.warning("%s; what a guest forges there cannot be told from a switch", errors[why])
+        self._errors = errors
+        return errors
+
+    def _close(self, address: str) -> None:
+        ear = self._ears.pop(address, None)
+        if ear:
+            self._selector.unregister(ear.packets)
+            ear.packets.close()
+
+    def _run(self) -> None:
+        while not self._stop.is_set():
+            ready = self._selector.select(self._until_next())
+            now = time.monotonic()
+            with self._lock:
+                changed = [ear.age(now) for ear in self._ears.values()]
+                changed += [self._read(key.data, now) for key, _ in ready]
+            if any(changed):
+                self._changed()
+            self._stop.wait(_SETTLE_SECONDS if any(changed) else _REST_SECONDS)
+
+    def _until_next(self) -> float | None:
+        """Seconds until a neighbor expires or a window ends; ``None`` if nothing will."""
+        now = time.monotonic()
+        with self._lock:
+            ears = list(self._ears.values())
+            times = [until for ear in ears for _, _, until in ear.heard.values()]
+            times += [ear.ripe_at for ear in ears if not ear.ripe]
+        return max(min(times) - now, 0.0) if times else None
+
+    def _read(self, ear: _Ear | None, now: float) -> bool:
+        """Take the frames that wait on an uplink; whether they change anything."""
+        if ear is None:
+            os.eventfd_read(self._wake)
+            return False
+        changed = False
+        for _ in range(_BATCH_FRAMES):
             try:
-                for address, pf in pfs.items():
-                    selector.register(_open(pf.netdev), selectors.EVENT_READ, address)
-                deadline = time.monotonic() + self.seconds
-                while (left := deadline - time.monotonic()) > 0:
-                    self.progress(left)
-                    for key, _ in selector.select(min(left, _POLL_SECONDS)):
-                        neighbor = _receive(key.fileobj)
-                        if neighbor:
-                            heard[key.data].append(neighbor)
-            finally:
-                for key in list(selector.get_map().values()):
-                    _socket(key.fileobj).close()
-        return heard
-
-
-def _open(netdev: str) -> socket.socket:
-    try:
-        packets = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)
-    except OSError as error:
-        raise Unavailable(f"cannot listen for LLDP frames: {error.strerror}") from error
-    try:
-        program = b"".join(struct.pack("=HBBI", *instruction) for instruction in _FILTER)
-        buffer = ctypes.create_string_buffer(program, len(program))
-        packets.setsockopt(
-            socket.SOL_SOCKET,
-            _SO_ATTACH_FILTER,
-            struct.pack("HP", len(_FILTER), ctypes.addressof(buffer)),
-        )
-        packets.setsockopt(_SOL_PACKET, _PACKET_IGNORE_OUTGOING, 1)
-        packets.setsockopt(_SOL_PACKET, _PACKET_AUXDATA, 1)
-        membership = struct.pack(
-            "=iHH8s",
-            socket.if_nametoindex(netdev),
-            _PACKET_MR_MULTICAST,
-            len(_NEAREST_BRIDGE),
-            _NEAREST_BRIDGE,
-        )
-        packets.setsockopt(_SOL_PACKET, _PACKET_ADD_MEMBERSHIP, membership)
-        packets.bind((netdev, _ETH_P_ALL))
-        packets.setblocking(False)
-    except OSError as error:
-        packets.close()
-        raise Unavailable(f"cannot listen on {netdev}: {error}") from error
-    return packets
-
-
-def _receive(file: object) -> Neighbor | None:
-    try:
-        frame, ancillary, _, _ = _socket(file).recvmsg(
-            _FRAME_BYTES, socket.CMSG_SPACE(_AUXDATA.size)
-        )
-        tagged = any(
-            _AUXDATA.unpack_from(data)[0] & _TP_STATUS_VLAN_VALID
-            for level, kind, data in ancillary
-            if (level, kind) == (_SOL_PACKET, _PACKET_AUXDATA)
-        )
-        return read_frame(frame, tagged=tagged)
-    except (OSError, InvalidField):
-        return None
-
-
-def _socket(file: object) -> socket.socket:
-    if not isinstance(file, socket.socket):
-        raise TypeError(f"expected a socket, not {file!r}")
-    return file
+                changed |= ear.take(receive(ear.packets), now)
+            except InvalidField:
+                continue
+            except OSError:
+                break
+        return changed

@@ -36,6 +36,11 @@ class Watch:
         """Begin to watch."""
         self._thread.start()
 
+    def alive(self) -> bool:
+        """Whether lldpd is being watched now."""
+        program = self._program
+        return program is not None and program.poll() is None
+
     def stop(self) -> None:
         """End the program and the thread."""
         self._stop.set()

@@ -1,0 +1,110 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Where PFs are cabled, from whichever source of LLDP can tell."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
+from typing import Protocol
+
+from sriov_agent.core.lldp import attributed, cabled
+from sriov_agent.core.model import Cabling, Heard, LldpId, Neighbor, Pf, Uplink
+from sriov_agent.exceptions import Unavailable
+
+
+class Source(Protocol):
+    """lldpd, SNMP, or the uplinks themselves."""
+
+    def start(self, changed: Callable[[], None]) -> None:
+        """Call ``changed``, from any thread, when :meth:`hear` may answer otherwise."""
+
+    def stop(self) -> None:
+        """End what :meth:`start` began."""
+
+    def hear(self, uplinks: Mapping[str, Uplink]) -> Heard:
+        """What is heard on these uplinks.
+
+        :raises Unavailable: if the source cannot be asked
+        """
+
+
+class Witness(Protocol):
+    """Who sent what; see :class:`sriov_agent.host.lldp.raw.Raw`."""
+
+    def frames(self, uplinks: Mapping[str, Uplink]) -> dict[str, tuple[Neighbor, ...]]: ...
+
+
+class Discovery:
+    """Asks the sources in order: each for the uplinks on which those before it heard nothing.
+
+    :param allowed: chassis ids and system names of the fabric's switches; empty for every switch
+    :param witness: the source that sees who sent a frame, to tell guests from switches whichever
+        source heard them
+    """
+
+    def __init__(
+        self, sources: Sequence[Source], allowed: Iterable[str] = (), witness: Witness | None = None
+    ) -> None:
+        self.sources = tuple(sources)
+        self.allowed = frozenset(name.lower() for name in allowed)
+        self.witness = witness
+
+    def start(self, changed: Callable[[], None]) -> None:
+        """Have ``changed`` called, from any thread, when the answer may have changed."""
+        for source in self.sources:
+            source.start(changed)
+
+    def stop(self) -> None:
+        """End what :meth:`start` began."""
+        for source in self.sources:
+            source.stop()
+
+    def cabling(self, pfs: Mapping[str, Pf]) -> dict[str, Cabling]:
+        """Where each PF and each member of its bond is cabled, by address.
+
+        :raises Unavailable: if no source could be asked
+        """
+        uplinks = {uplink.address: uplink for pf in pfs.values() for uplink in pf.uplinks()}
+        if not uplinks:
+            return {}
+        macs = {uplink.mac for uplink in uplinks.values()}
+        macs |= {vf.settings.mac or "" for pf in pfs.values() for vf in pf.vfs}
+        local_macs = frozenset(macs - {""})
+        heard = self._heard(uplinks)
+        if self.witness:
+            frames = self.witness.frames(uplinks)
+            neighbors = {
+                address: attributed(neighbors, frames.get(address, ()), local_macs)
+                for address, neighbors in heard.neighbors.items()
+            }
+            heard = replace(heard, neighbors=neighbors)
+        return cabled(uplinks.values(), heard, local_macs, self.allowed)
+
+    def _heard(self, uplinks: Mapping[str, Uplink]) -> Heard:
+        """What the sources tell together."""
+        neighbors: dict[str, tuple[Neighbor, ...]] = {}
+        deaf: dict[str, list[str]] = {}
+        local: set[tuple[LldpId, LldpId]] = set()
+        errors: list[str] = []
+        left = uplinks
+        for source in self.sources:
+            if not left:
+                break
+            try:
+                heard = source.hear(left)
+            except Unavailable as error:
+                errors.append(str(error))
+                continue
+            neighbors |= heard.neighbors
+            local |= heard.local
+            for address, why in heard.deaf.items():
+                deaf.setdefault(address, []).append(why)
+            left = {a: uplink for a, uplink in left.items() if not neighbors.get(a)}
+        if len(errors) == len(self.sources):
+            raise Unavailable("; ".join(errors))
+        return Heard(
+            neighbors=neighbors,
+            deaf={
+                address: "; ".join([*errors, *deaf.get(address, ())])
+                for address in uplinks.keys() - neighbors.keys()
+            },
+            local=frozenset(local),
+        )

@@ -23,22 +23,24 @@ from sriov_agent.core.actions import (
 from sriov_agent.core.intent import intent
 from sriov_agent.core.lldp import believed, links
 from sriov_agent.core.model import (
-    ALL,
-    Bindings,
     Cabling,
-    Claim,
-    Desired,
-    Interface,
     KnownCabling,
-    Observed,
     Pf,
-    Scope,
     SwitchPort,
     Uplink,
     VfSettings,
 )
 from sriov_agent.core.plan import pending, plan, untried
 from sriov_agent.core.report import Report, report
+from sriov_agent.core.state import (
+    ALL,
+    Bindings,
+    Claim,
+    Desired,
+    Interface,
+    Observed,
+    Scope,
+)
 from sriov_agent.exceptions import Refused, SriovAgentError
 
 LOG = logging.getLogger(__name__)

@@ -11,8 +11,8 @@ import time
 from oslo_config import cfg
 
 from sriov_agent import conf as options
-from sriov_agent.core.model import ALL, Scope
 from sriov_agent.core.report import PortState, Report
+from sriov_agent.core.state import ALL, Scope
 from sriov_agent.counters import Counters
 from sriov_agent.exceptions import ConfigError, SriovAgentError
 from sriov_agent.hook.loader import load

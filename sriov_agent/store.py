@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from sriov_agent.core.lldp import as_json as neighbor_json
-from sriov_agent.core.model import Cabling, Claim, KnownCabling, LldpId, SwitchPort
+from sriov_agent.core.model import Cabling, KnownCabling, LldpId, SwitchPort
 from sriov_agent.core.report import PortReport, Report
+from sriov_agent.core.state import Claim
 from sriov_agent.database import Database
 
 _SCHEMA = (

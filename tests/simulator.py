@@ -16,20 +16,22 @@ from sriov_agent.core.actions import (
 from sriov_agent.core.fields import ZERO_MAC
 from sriov_agent.core.intent import intent
 from sriov_agent.core.model import (
-    ALL,
     RELEASED,
-    Bindings,
     Cabling,
-    Claim,
-    Interface,
-    Observed,
     Pf,
-    Scope,
     SwitchPort,
     VfSettings,
 )
 from sriov_agent.core.plan import pending, plan, untried
 from sriov_agent.core.report import Report, report
+from sriov_agent.core.state import (
+    ALL,
+    Bindings,
+    Claim,
+    Interface,
+    Observed,
+    Scope,
+)
 from sriov_agent.host.inventory import held_by
 from sriov_agent.host.sysfs import Function
 from sriov_agent.reconciler import MAX_ROUNDS

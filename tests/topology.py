@@ -19,17 +19,14 @@ from dataclasses import replace
 from sriov_agent.core.model import (
     RELEASED,
     Cabling,
-    Claim,
-    Interface,
     LldpId,
     Neighbor,
-    Observed,
     Pf,
-    PortBinding,
     SwitchPort,
     Vf,
     VfSettings,
 )
+from sriov_agent.core.state import Claim, Interface, Observed, PortBinding
 
 HOST = "compute1"
 PF_A, PF_B, PF_C = "0000:3b:00.0", "0000:5e:00.0", "0000:86:00.0"

@@ -13,7 +13,8 @@ from sriov_agent.core.actions import (
     WriteInterface,
 )
 from sriov_agent.core.intent import intent
-from sriov_agent.core.model import ALL, RELEASED, Claim, Desired, Scope
+from sriov_agent.core.model import RELEASED
+from sriov_agent.core.state import ALL, Claim, Desired, Scope
 from tests.simulator import Simulator
 from tests.topology import vf_address
 from tests.worlds import World

@@ -9,15 +9,12 @@ from hypothesis import strategies as st
 from sriov_agent.core.fields import ZERO_MAC
 from sriov_agent.core.model import (
     RELEASED,
-    Bindings,
     Cabling,
-    Claim,
-    Interface,
     LinkState,
-    PortBinding,
     SwitchPort,
     VfSettings,
 )
+from sriov_agent.core.state import Bindings, Claim, Interface, PortBinding
 from tests.simulator import SimulatedVf, Simulator
 from tests.topology import (
     CABLING,

@@ -23,17 +23,17 @@ _PCAPNG = bytes.fromhex("0a0d0d0a")
 _PCAP_HEADER, _PCAP_RECORD = 24, 16
 
 
-def decoded(path: Path) -> str:
+def decoded(file: str) -> str:
     """What each frame in a file says: hex digits of one frame, or a pcap file with several.
 
     :raises InvalidField: if there is no LLDP frame in it that can be read
     """
     try:
-        frames = _frames(path.read_bytes())
+        frames = _frames(Path(file).read_bytes())
     except OSError as error:
-        raise InvalidField("decode", str(path), error.strerror or "unreadable") from error
+        raise InvalidField("decode", file, error.strerror or "unreadable") from error
     if not frames:
-        raise InvalidField("decode", str(path), "no frame in it")
+        raise InvalidField("decode", file, "no frame in it")
     said: list[str] = []
     errors: list[InvalidField] = []
     for frame in frames:

@@ -11,7 +11,6 @@ import sys
 import time
 from collections.abc import Mapping
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 from sriov_agent.core import fields
@@ -30,6 +29,8 @@ from sriov_agent.host.lldp.discovery import Discovery, Source
 from sriov_agent.host.lldp.lldpd import Lldpd
 from sriov_agent.host.rtnl import Link
 from sriov_agent.host.sysfs import Sysfs
+
+MAX_WAIT_SECONDS = 3600.0
 
 ONE, NONE, USAGE, AMBIGUOUS, NOT_ONE_VF, NO_SOURCE = range(6)
 
@@ -64,7 +65,7 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
     what.add_argument("mac", nargs="?", help="MAC address of the port, as it is set on a VF")
     what.add_argument("--pf", help="a PF, by interface name or PCI address")
     what.add_argument("--all", action="store_true", help="every PF of this host")
-    what.add_argument("--decode", type=Path, metavar="FILE", help="explain a frame: hex or pcap")
+    what.add_argument("--decode", metavar="FILE", help="explain a frame: hex or pcap")
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.add_argument(
         "--source",
@@ -73,7 +74,7 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
     )
     parser.add_argument(
         "--wait",
-        type=float,
+        type=_seconds,
         metavar="SECONDS",
         help="how long to wait for a frame; a switch sends one every 30 s "
         "(default: with raw 35, otherwise not at all)",
@@ -85,6 +86,13 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
         "host's own SNMP agent, version 2c, community public)",
     )
     return parser.parse_args(argv)
+
+
+def _seconds(text: str) -> float:
+    seconds = float(text)
+    if not 0 <= seconds <= MAX_WAIT_SECONDS:
+        raise ValueError(text)
+    return seconds
 
 
 class _ReadOnly:
@@ -142,12 +150,12 @@ def _ask(given: argparse.Namespace, pfs: Mapping[str, Pf]) -> dict[str, Cabling]
         try:
             found = Discovery(sources).cabling(pfs)
         except Unavailable as error:
-            if given.source:
+            if given.source or given.wait == 0:
                 raise
             print(f"{error}; listening on the PF instead", file=sys.stderr)
             listen = True
     wait = LISTEN_SECONDS if given.wait is None and listen else given.wait or 0.0
-    if _whole(pfs, found) or not wait:
+    if found and (_whole(pfs, found) or not wait):
         return found
     return _wait(sources, pfs, wait, frames=given.source in (None, "raw"))
 

@@ -3,7 +3,8 @@
 
 from dataclasses import dataclass
 
-from sriov_agent.core.model import Claim, Interface, SwitchPort, VfSettings
+from sriov_agent.core.model import SwitchPort, VfSettings
+from sriov_agent.core.state import Claim, Interface
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,15 +10,14 @@ with most free VFs, the lowest index first.
 from collections.abc import Mapping
 
 from sriov_agent.core.lldp import links
-from sriov_agent.core.model import (
+from sriov_agent.core.model import SwitchPort, Vf
+from sriov_agent.core.state import (
     Bindings,
     Claim,
     Desired,
     Interface,
     Observed,
     PortBinding,
-    SwitchPort,
-    Vf,
 )
 from sriov_agent.exceptions import InvalidField
 

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The words of the agent: plain frozen data, no I/O.
+"""What there is on a host and at the other end of its cables: plain frozen data, no I/O.
 
-Everything is keyed by PCI address or Neutron port id, never by interface name. Where a
-mapping lacks a key the fact is *unknown*; an empty value is a fact.
+Everything is keyed by PCI address, never by interface name. Where a mapping lacks a key the fact
+is *unknown*; an empty value is a fact.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from sriov_agent.core import fields
-from sriov_agent.exceptions import InvalidField
 
 
 class LinkState(enum.StrEnum):
@@ -70,79 +69,6 @@ RELEASED = VfSettings(
     min_tx_rate=0,
     max_tx_rate=0,
 )
-
-VNIC_TYPES = ("direct",)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PortBinding:
-    """One port that is bound to this host: the desired side, checked on construction.
-
-    :raises InvalidField: for the first field that cannot be accepted
-    """
-
-    port_id: str
-    mac: str
-    vlan: int
-    physical_network: str
-    vnic_type: str = "direct"
-    revision_number: int = 0
-    pci_slot: str | None = None
-    name: str = ""
-    qos: int = 0
-    spoofchk: bool = True
-    trust: bool = False
-    link_state: LinkState = LinkState.AUTO
-    min_tx_rate: int = 0
-    max_tx_rate: int = 0
-
-    def __post_init__(self) -> None:
-        put = object.__setattr__
-        put(self, "port_id", fields.port_id(self.port_id))
-        put(self, "mac", fields.mac(self.mac))
-        put(self, "vlan", fields.vlan(self.vlan))
-        put(self, "physical_network", fields.physical_network(self.physical_network))
-        if self.vnic_type not in VNIC_TYPES:
-            raise InvalidField(
-                "vnic_type", self.vnic_type, "this agent serves " + ", ".join(VNIC_TYPES)
-            )
-        fields.integer(self.revision_number, "revision_number", 0, 2**63 - 1)
-        if self.pci_slot is not None:
-            put(self, "pci_slot", fields.pci_address(self.pci_slot))
-        fields.text(self.name, "name")
-        fields.integer(self.qos, "qos", 0, fields.MAX_QOS)
-        if self.qos and not self.vlan:
-            raise InvalidField("qos", self.qos, "a VLAN priority needs a VLAN")
-        fields.boolean(self.spoofchk, "spoofchk")
-        fields.boolean(self.trust, "trust")
-        try:
-            put(self, "link_state", LinkState(self.link_state))
-        except ValueError:
-            raise InvalidField(
-                "link_state", self.link_state, "expected " + ", ".join(LinkState)
-            ) from None
-        fields.integer(self.min_tx_rate, "min_tx_rate", 0, fields.MAX_RATE)
-        fields.integer(self.max_tx_rate, "max_tx_rate", 0, fields.MAX_RATE)
-        if self.max_tx_rate and self.min_tx_rate > self.max_tx_rate:
-            raise InvalidField(
-                "min_tx_rate", self.min_tx_rate, f"above max_tx_rate {self.max_tx_rate}"
-            )
-
-    def vf_settings(self) -> VfSettings:
-        """Every setting of the port's VF: what was not asked for is as on an unused VF."""
-        return VfSettings(**{name: getattr(self, name) for name in SETTINGS})
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Bindings:
-    """What the source knows of this host's ports.
-
-    ``invalid`` maps port id to what is wrong: those ports are on this host, so they keep
-    what they have, but nothing new is done for them.
-    """
-
-    ports: Mapping[str, PortBinding] = field(default_factory=dict)
-    invalid: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -289,86 +215,3 @@ class KnownCabling:
 
     switch_port: SwitchPort
     carrier_changes: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Claim:
-    """Which port holds which VF; recorded before anything is programmed.
-
-    ``mac`` is the MAC set for the port, "" where it is not known; ``former_mac`` the one that it
-    takes the place of, as long as that is seen on the VF.
-    """
-
-    port_id: str
-    vf: str
-    pf: str
-    index: int
-    mac: str = ""
-    former_mac: str = ""
-
-    def release(self, seen: VfSettings) -> VfSettings:
-        """What the VF is set to when the port goes.
-
-        A MAC that is not the port's is not ours: without an administrative one, the driver of
-        the VF announces an address of its own.
-        """
-        ours = not self.mac or seen.mac in (self.mac, self.former_mac)
-        return RELEASED if ours else RELEASED.without(["mac"])
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Interface:
-    """A libvirt ``hostdev`` interface: what its XML says."""
-
-    vf: str
-    mac: str
-    vlan: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Desired:
-    """What this host should look like.
-
-    ``unmet`` maps port id to why nothing (new) can be wanted for it; the ports in ``held``
-    keep what they have.
-    """
-
-    claims: Mapping[str, Claim] = field(default_factory=dict)
-    vfs: Mapping[str, VfSettings] = field(default_factory=dict)
-    interfaces: Mapping[str, Interface] = field(default_factory=dict)
-    fabric: Mapping[SwitchPort, frozenset[int]] = field(default_factory=dict)
-    held: frozenset[str] = frozenset()
-    unmet: Mapping[str, str] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Observed:
-    """What this host looks like. A key that is absent is unknown.
-
-    ``interfaces`` maps port id to ``None`` where a file is there but not one of ours as
-    written. ``errors`` maps what could not be asked ("pf 0000:3b:00.0") to why.
-    """
-
-    pfs: Mapping[str, Pf] = field(default_factory=dict)
-    claims: Mapping[str, Claim] = field(default_factory=dict)
-    interfaces: Mapping[str, Interface | None] = field(default_factory=dict)
-    cabling: Mapping[str, Cabling] = field(default_factory=dict)
-    fabric: Mapping[SwitchPort, frozenset[int]] = field(default_factory=dict)
-    errors: Mapping[str, str] = field(default_factory=dict)
-
-    def vfs(self) -> dict[str, Vf]:
-        """Every VF seen, by PCI address."""
-        return {vf.address: vf for pf in self.pfs.values() for vf in pf.vfs}
-
-
-@dataclass(frozen=True, slots=True)
-class Scope:
-    """Which ports a pass may touch; ``ports=None`` is all of them."""
-
-    ports: frozenset[str] | None = None
-
-    def __contains__(self, port_id: str) -> bool:
-        return self.ports is None or port_id in self.ports
-
-
-ALL = Scope()

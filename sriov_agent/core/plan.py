@@ -22,16 +22,13 @@ from sriov_agent.core.actions import (
     WriteInterface,
 )
 from sriov_agent.core.lldp import links
-from sriov_agent.core.model import (
+from sriov_agent.core.model import Pf, SwitchPort, Vf, VfSettings
+from sriov_agent.core.state import (
     ALL,
     Claim,
     Desired,
     Observed,
-    Pf,
     Scope,
-    SwitchPort,
-    Vf,
-    VfSettings,
 )
 
 

@@ -17,16 +17,9 @@ from sriov_agent.core.actions import (
     WriteInterface,
 )
 from sriov_agent.core.lldp import describe_port, links
-from sriov_agent.core.model import (
-    RELEASED,
-    Cabling,
-    Claim,
-    Desired,
-    Observed,
-    SwitchPort,
-    VfSettings,
-)
+from sriov_agent.core.model import RELEASED, Cabling, SwitchPort, VfSettings
 from sriov_agent.core.plan import left_of, vlans_on
+from sriov_agent.core.state import Claim, Desired, Observed
 
 #: Without these a port is not connected, whatever the NIC can do.
 NEEDED = frozenset({"mac", "vlan"})

@@ -8,12 +8,17 @@ from typing import Protocol
 from sriov_agent.core import fields
 from sriov_agent.core.model import Pf, Uplink, Vf, VfSettings
 from sriov_agent.exceptions import SriovAgentError, Unavailable, Unsupported
-from sriov_agent.host import ethtool
+from sriov_agent.host.ethtool import private_flags
 from sriov_agent.host.rtnl import Link
 from sriov_agent.host.sysfs import Function, Sysfs
 
 #: Masters whose members share the traffic, as iproute2 names their types.
 _BONDS = frozenset({"bond", "team"})
+
+#: By driver: the private flag of the LLDP agent in firmware, and its value that leaves frames
+#: alone. What mends it is only told, never done: DCB may depend on that agent, and the setting
+#: outlives a reboot. Source: ``i40e_ethtool.c``, ``ice_ethtool.c``.
+_LLDP_FLAGS = {"i40e": ("disable-fw-lldp", True), "ice": ("fw-lldp-agent", False)}
 
 
 class Kernel(Protocol):
@@ -38,7 +43,7 @@ class Inventory:
         mappings: Iterable[tuple[str, str]],
         netlink: Kernel,
         sysfs: Sysfs | None = None,
-        private_flags: Callable[[str], Mapping[str, bool]] = ethtool.private_flags,
+        private_flags: Callable[[str], Mapping[str, bool]] = private_flags,
     ) -> None:
         self.mappings = tuple(mappings)
         self.netlink = netlink
@@ -125,10 +130,10 @@ class Inventory:
         )
 
     def _firmware_lldp(self, netdev: str) -> str:
-        driver = self.sysfs.driver(netdev)
-        if not ethtool.watched(driver):
+        flag, harmless = _LLDP_FLAGS.get(self.sysfs.driver(netdev), ("", False))
+        if not flag or self.private_flags(netdev).get(flag, harmless) == harmless:
             return ""
-        return ethtool.lldp_remedy(netdev, driver, self.private_flags(netdev))
+        return f"ethtool --set-priv-flags {netdev} {flag} {'on' if harmless else 'off'}"
 
 
 def _vf(pf: str, function: Function, settings: VfSettings) -> Vf:

@@ -6,7 +6,6 @@ Source: ``Documentation/ABI/testing/sysfs-bus-pci`` (``sriov_numvfs``, ``virtfnN
 
 import os
 from dataclasses import dataclass
-from pathlib import Path
 
 from sriov_agent.core import fields
 from sriov_agent.exceptions import InvalidField, Unavailable
@@ -31,10 +30,14 @@ class Function:
 
 
 class Sysfs:
-    """Reads below ``root`` (``/sys``)."""
+    """Reads below ``root``.
 
-    def __init__(self, root: Path = Path("/sys")) -> None:
-        self.root = root
+    Paths are plain strings: with a thousand VFs, making objects of them takes most of the time.
+    """
+
+    def __init__(self, root: str | os.PathLike[str] = "/sys") -> None:
+        self._devices = os.path.join(root, "bus/pci/devices")
+        self._net = os.path.join(root, "class/net")
 
     def pf_address(self, device: str) -> str:
         """The PCI address of a PF given by address or by its current interface name.
@@ -44,25 +47,28 @@ class Sysfs:
         try:
             address = fields.pci_address(device)
         except InvalidField:
-            link = self.root / "class/net" / device / "device"
-            if "/" in device or not link.exists():
+            link = f"{self._net}/{device}/device"
+            if "/" in device or not os.path.exists(link):
                 raise Unavailable(f"there is no network device {device!r}") from None
-            address = link.resolve().name
-        if not (self._device(address) / "sriov_totalvfs").exists():
+            address = _target(link)
+        if not os.path.exists(f"{self._devices}/{address}/sriov_totalvfs"):
             raise Unavailable(f"{device} is no SR-IOV physical function")
         return address
 
     def pf_netdevs(self) -> list[str]:
         """The interface names of every PF in this network namespace."""
-        found = (self.root / "class/net").glob("*/device/sriov_totalvfs")
-        return sorted(path.parent.parent.name for path in found)
+        return [
+            name
+            for name in _names(self._net)
+            if os.path.exists(f"{self._net}/{name}/device/sriov_totalvfs")
+        ]
 
     def netdev(self, address: str) -> str:
         """The interface name of a PF now.
 
         :raises Unavailable: if it has none in this network namespace
         """
-        names = _names(self._device(address) / "net")
+        names = _names(f"{self._devices}/{address}/net")
         if len(names) != 1:
             raise Unavailable(f"PF {address} has no network device in this network namespace")
         return names[0]
@@ -70,33 +76,33 @@ class Sysfs:
     def total_vfs(self, address: str) -> int:
         """How many VFs the PF can have (``sriov_totalvfs``)."""
         try:
-            return int((self._device(address) / "sriov_totalvfs").read_text())
+            return int(_text(f"{self._devices}/{address}/sriov_totalvfs"))
         except (OSError, ValueError) as error:
             raise Unavailable(f"PF {address}: {error}") from error
 
     def carrier_changes(self, netdev: str) -> int:
         """How often the link of a network device came or went (``carrier_changes``)."""
         try:
-            return int((self.root / "class/net" / netdev / "carrier_changes").read_text())
+            return int(_text(f"{self._net}/{netdev}/carrier_changes"))
         except (OSError, ValueError) as error:
             raise Unavailable(f"{netdev}: {error}") from error
 
     def device_address(self, netdev: str) -> str:
         """The PCI address of a network device, its own name where it has none."""
-        device = self.root / "class/net" / netdev / "device"
-        return device.resolve().name if device.exists() else netdev
+        device = f"{self._net}/{netdev}/device"
+        return _target(device) if os.path.exists(device) else netdev
 
     def driver(self, netdev: str) -> str:
         """The driver of a network device, "" where it has none."""
-        driver = self.root / "class/net" / netdev / "device/driver"
-        return driver.resolve().name if driver.exists() else ""
+        driver = f"{self._net}/{netdev}/device/driver"
+        return _target(driver) if os.path.exists(driver) else ""
 
     def vfs(self, address: str) -> tuple[Function, ...]:
         """The VFs of a PF by index.
 
         :raises Unavailable: if sysfs changes while it is read, or an index is missing
         """
-        device = self._device(address)
+        device = f"{self._devices}/{address}"
         try:
             indices = sorted(
                 int(name.removeprefix("virtfn"))
@@ -105,37 +111,43 @@ class Sysfs:
             )
             if indices != list(range(len(indices))):
                 raise Unavailable(f"PF {address}: VF indices have gaps: {indices}")
-            return tuple(self._function(device / f"virtfn{index}", index) for index in indices)
+            return tuple(self._function(f"{device}/virtfn{index}", index) for index in indices)
         except (OSError, ValueError) as error:
             raise Unavailable(f"PF {address}: {error}") from error
 
-    def _function(self, link: Path, index: int) -> Function:
-        device = link.resolve()
-        driver = device / "driver"
-        names = _names(device / "net")
+    def _function(self, device: str, index: int) -> Function:
+        driver = f"{device}/driver"
+        names = _names(f"{device}/net")
         return Function(
-            address=device.name,
+            address=_target(device),
             index=index,
-            driver=driver.resolve().name if driver.exists() else None,
+            driver=_target(driver) if os.path.exists(driver) else None,
             netdev=names[0] if names else None,
-            net=(device / "net").is_dir(),
+            net=os.path.isdir(f"{device}/net"),
             used=self._used(names[0]) if names else "",
         )
 
     def _used(self, name: str) -> str:
-        netdev = self.root / "class/net" / name
-        if (netdev / "master").exists():
-            return f"netdev {name} is a port of {(netdev / 'master').resolve().name}"
-        if int((netdev / "flags").read_text(), 16) & _IFF_UP:
+        netdev = f"{self._net}/{name}"
+        if os.path.exists(f"{netdev}/master"):
+            return f"netdev {name} is a port of {_target(f'{netdev}/master')}"
+        if int(_text(f"{netdev}/flags"), 16) & _IFF_UP:
             return f"netdev {name} is up"
         return ""
 
-    def _device(self, address: str) -> Path:
-        return self.root / "bus/pci/devices" / address
 
-
-def _names(directory: Path) -> list[str]:
+def _names(directory: str) -> list[str]:
     try:
         return sorted(os.listdir(directory))
     except (FileNotFoundError, NotADirectoryError):
         return []
+
+
+def _target(link: str) -> str:
+    """The name of what a link leads to."""
+    return os.path.basename(os.path.realpath(link))
+
+
+def _text(path: str) -> str:
+    with open(path, encoding="ascii") as file:
+        return file.read()

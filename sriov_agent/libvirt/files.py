@@ -6,7 +6,7 @@ import tempfile
 from pathlib import Path
 
 from sriov_agent.core import fields
-from sriov_agent.core.model import Interface
+from sriov_agent.core.state import Interface
 from sriov_agent.exceptions import InvalidField, Unavailable
 from sriov_agent.libvirt import xml
 

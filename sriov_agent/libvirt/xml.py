@@ -9,7 +9,7 @@ import re
 import xml.etree.ElementTree as ET
 
 from sriov_agent.core import fields
-from sriov_agent.core.model import Interface
+from sriov_agent.core.state import Interface
 from sriov_agent.exceptions import InvalidField
 
 _PCI_PARTS = ("domain", "bus", "slot", "function")

@@ -4,7 +4,7 @@
 from collections.abc import Callable
 from typing import Protocol
 
-from sriov_agent.core.model import Bindings
+from sriov_agent.core.state import Bindings
 
 #: Hands keys to the reconciling thread: port ids to look at again, ``None`` for everything.
 Wake = Callable[[frozenset[str] | None], None]

@@ -5,7 +5,7 @@ import contextlib
 import logging
 import threading
 
-from sriov_agent.core.model import Bindings
+from sriov_agent.core.state import Bindings
 from sriov_agent.exceptions import SriovAgentError
 from sriov_agent.sources.base import Wake
 from sriov_agent.sources.ports import Ports

@@ -19,7 +19,7 @@ with warnings.catch_warnings():
     import oslo_messaging
 
 from sriov_agent.core import fields
-from sriov_agent.core.model import Bindings
+from sriov_agent.core.state import Bindings
 from sriov_agent.counters import Counters
 from sriov_agent.exceptions import InvalidField, Unavailable
 from sriov_agent.sources import payload as payloads

@@ -10,7 +10,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from sriov_agent.core import fields
-from sriov_agent.core.model import VNIC_TYPES, LinkState
+from sriov_agent.core.model import LinkState
+from sriov_agent.core.state import VNIC_TYPES
 from sriov_agent.exceptions import InvalidField
 
 Json = object

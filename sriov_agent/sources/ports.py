@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from sriov_agent.core.model import Bindings, PortBinding
+from sriov_agent.core.state import Bindings, PortBinding
 from sriov_agent.database import Database
 from sriov_agent.exceptions import InvalidField
 

@@ -5,7 +5,13 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from sriov_agent.core.fields import ZERO_MAC
-from sriov_agent.core.model import RELEASED, LinkState, Pf, Uplink, VfSettings
+from sriov_agent.core.model import (
+    RELEASED,
+    LinkState,
+    Pf,
+    Uplink,
+    VfSettings,
+)
 from sriov_agent.exceptions import Refused, SriovAgentError, Unavailable, Unsupported
 from sriov_agent.host.inventory import held_by
 from sriov_agent.host.sysfs import Function

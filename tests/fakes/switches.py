@@ -4,7 +4,13 @@
 from collections.abc import Iterable, Mapping
 
 from sriov_agent.core.lldp import cabled
-from sriov_agent.core.model import Cabling, Heard, Neighbor, Pf, SwitchPort
+from sriov_agent.core.model import (
+    Cabling,
+    Heard,
+    Neighbor,
+    Pf,
+    SwitchPort,
+)
 from sriov_agent.exceptions import Refused, Unavailable
 
 

@@ -9,7 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from sriov_agent.cmd.lldp_discover import AMBIGUOUS, NOT_ONE_VF, ONE, main
+from sriov_agent.cmd.lldp_discover import (
+    AMBIGUOUS,
+    NO_SOURCE,
+    NOT_ONE_VF,
+    ONE,
+    USAGE,
+    main,
+)
 from tools.demo.witness import run
 
 TOPOLOGY = Path("/run/sriov-lab/topology.json")
@@ -99,6 +106,24 @@ def test_every_pf_by_raw_frames(discover, pf):
     sources = {n["source"] for entry in entries for n in entry["links"][0]["neighbors"]}
     assert sources == {"raw"}
     assert leads_to(next(entry for entry in entries if entry["pf"] == pf["netdev"]), pf)
+
+
+def test_without_lldpd_the_pf_is_listened_on(discover, pf, monkeypatch):
+    monkeypatch.setenv("PATH", "/nonexistent")
+    status, entries, said = discover("--pf", pf["netdev"], "--wait", "0")
+    assert (status, entries) == (NO_SOURCE, [])
+    assert "install lldpd" in said
+    status, (entry,), said = discover("--pf", pf["netdev"], "--wait", "8")
+    assert status == ONE
+    assert leads_to(entry, pf)
+    assert "install lldpd; listening on the PF instead" in said
+
+
+@pytest.mark.parametrize("seconds", ["-1", "nan", "soon", "1e9"])
+def test_a_time_that_is_none_is_a_matter_of_usage(seconds):
+    with pytest.raises(SystemExit) as end:
+        main(["--all", "--wait", seconds])
+    assert end.value.code == USAGE
 
 
 def test_a_forged_frame_is_ambiguous_to_lldpd_and_seen_through_by_raw_frames(

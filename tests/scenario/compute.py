@@ -4,8 +4,9 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-from sriov_agent.core.model import ALL, Claim, Interface, Scope, SwitchPort, VfSettings
+from sriov_agent.core.model import SwitchPort, VfSettings
 from sriov_agent.core.report import PortReport, Report
+from sriov_agent.core.state import ALL, Claim, Interface, Scope
 from sriov_agent.counters import Counters
 from sriov_agent.libvirt.files import InterfaceFiles
 from sriov_agent.reconciler import Reconciler

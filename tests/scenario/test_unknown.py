@@ -3,8 +3,9 @@
 
 import pytest
 
-from sriov_agent.core.model import ALL, RELEASED, Scope
+from sriov_agent.core.model import RELEASED
 from sriov_agent.core.report import PortState
+from sriov_agent.core.state import ALL, Scope
 from sriov_agent.exceptions import Unavailable
 from tests import neutron
 from tests.topology import (

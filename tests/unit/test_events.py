@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sriov_agent.core.model import Bindings
+from sriov_agent.core.state import Bindings
 from sriov_agent.counters import Counters
 from sriov_agent.exceptions import Unavailable
 from sriov_agent.sources.notifications import Events

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from sriov_agent.core.model import Interface
+from sriov_agent.core.state import Interface
 from sriov_agent.exceptions import Unavailable
 from sriov_agent.libvirt import xml
 from sriov_agent.libvirt.files import InterfaceFiles

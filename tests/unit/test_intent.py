@@ -6,7 +6,8 @@ from dataclasses import replace
 import pytest
 
 from sriov_agent.core.intent import intent
-from sriov_agent.core.model import RELEASED, Bindings, Cabling
+from sriov_agent.core.model import RELEASED, Cabling
+from sriov_agent.core.state import Bindings
 from tests.topology import (
     LEAF_A,
     LEAF_B,

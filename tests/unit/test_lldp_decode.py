@@ -31,7 +31,7 @@ def pcap(*frames, order="<", magic=0xA1B2C3D4):
 def file(tmp_path):
     def write(data):
         (tmp_path / "capture").write_bytes(data)
-        return tmp_path / "capture"
+        return str(tmp_path / "capture")
 
     return write
 
@@ -71,7 +71,7 @@ def test_what_else_was_captured_is_only_counted(file):
     ],
 )
 def test_what_cannot_be_explained_is_named(file, capsys, data, why):
-    assert main(["--decode", str(file(data))]) == USAGE
+    assert main(["--decode", file(data)]) == USAGE
     assert why in capsys.readouterr().err
 
 
@@ -86,7 +86,7 @@ def test_whatever_is_in_the_file_nothing_reaches_the_terminal_raw(tmp_path_facto
     for attempt in (data, pcap(data), pcap(frame(CHASSIS, PORT, TTL, tlv(5, data[:500])))):
         path.write_bytes(attempt)
         try:
-            said = decoded(path)
+            said = decoded(str(path))
         except InvalidField as error:
             said = str(error)
         assert all(line.isprintable() for line in said.split("\n"))

@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sriov_agent.core.model import ALL, RELEASED, SETTINGS, LinkState, Scope, VfSettings
+from sriov_agent.core.model import RELEASED, SETTINGS, LinkState, VfSettings
+from sriov_agent.core.state import ALL, Scope
 from sriov_agent.exceptions import InvalidField
 from tests.topology import LEAF_A, binding, claim, port_id, port_mac
 from tests.worlds import vf_settings

@@ -14,8 +14,9 @@ from sriov_agent.core.actions import (
     WriteInterface,
 )
 from sriov_agent.core.intent import intent
-from sriov_agent.core.model import RELEASED, Bindings, VfSettings
+from sriov_agent.core.model import RELEASED, VfSettings
 from sriov_agent.core.plan import pending, plan, untried
+from sriov_agent.core.state import Bindings
 from tests.topology import (
     LEAF_A,
     PF_A,

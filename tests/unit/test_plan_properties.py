@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 
 from sriov_agent.core.fields import ZERO_MAC
 from sriov_agent.core.intent import intent
-from sriov_agent.core.model import Bindings, Scope
 from sriov_agent.core.plan import plan
 from sriov_agent.core.report import PortState
+from sriov_agent.core.state import Bindings, Scope
 from tests.simulator import SimulatedVf, Simulator
 from tests.topology import (
     CABLING,

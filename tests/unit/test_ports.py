@@ -16,7 +16,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sriov_agent.core.model import PortBinding
+from sriov_agent.core.state import PortBinding
 from sriov_agent.exceptions import InvalidField, Unavailable
 from sriov_agent.sources.local import Local
 from sriov_agent.sources.ports import Port, Ports

@@ -15,8 +15,9 @@ from sriov_agent.core.actions import (
 )
 from sriov_agent.core.intent import intent
 from sriov_agent.core.lldp import describe_port
-from sriov_agent.core.model import RELEASED, Bindings, Cabling, LldpId, VfSettings
+from sriov_agent.core.model import RELEASED, Cabling, LldpId, VfSettings
 from sriov_agent.core.report import PortState, report
+from sriov_agent.core.state import Bindings
 from tests.topology import (
     LEAF_A,
     LEAF_B,

@@ -6,8 +6,9 @@ from dataclasses import replace
 import pytest
 
 from sriov_agent.core.intent import intent
-from sriov_agent.core.model import Bindings, Observed, Pf, PortBinding, Vf
+from sriov_agent.core.model import Pf, Vf
 from sriov_agent.core.report import PortState, report
+from sriov_agent.core.state import Bindings, Observed, PortBinding
 
 PF, VF = "0000:3b:00.0", "0000:3b:02.0"
 PORT = PortBinding(

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from oslo_config import cfg
 
 from sriov_agent import conf as options
-from sriov_agent.core.model import PortBinding
+from sriov_agent.core.state import PortBinding
 from sriov_agent.exceptions import ConfigError
 from sriov_agent.service import Agent, Backoff
 from sriov_agent.sources.ports import Ports

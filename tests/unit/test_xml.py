@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from lxml import etree
 
-from sriov_agent.core.model import Interface
+from sriov_agent.core.state import Interface
 from sriov_agent.exceptions import InvalidField
 from sriov_agent.libvirt import xml
 

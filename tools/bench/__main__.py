@@ -15,8 +15,9 @@ from pathlib import Path
 from pyroute2.netlink.rtnl.ifinfmsg import ifinfmsg
 
 from sriov_agent.core.intent import intent
-from sriov_agent.core.model import RELEASED, Bindings, Observed, Pf, PortBinding, Vf
+from sriov_agent.core.model import RELEASED, Pf, Vf
 from sriov_agent.core.plan import plan
+from sriov_agent.core.state import Bindings, Observed, PortBinding
 from sriov_agent.host import rtnl
 
 ROOT = Path(__file__).resolve().parents[2]

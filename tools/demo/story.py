@@ -22,7 +22,7 @@ from oslo_config import cfg
 from witness import open_vlans, pings, run, vf
 
 from sriov_agent import conf as options
-from sriov_agent.core.model import Claim
+from sriov_agent.core.state import Claim
 from sriov_agent.service import Agent
 from sriov_agent.sources.notifications import oslo_messaging
 from sriov_agent.store import Store

@@ -17,7 +17,8 @@ from cliff.show import ShowOne
 from sriov_agent import conf as options
 from sriov_agent.cmd.ctl.base import clean, escaped, sriovctl
 from sriov_agent.core import fields
-from sriov_agent.core.model import VNIC_TYPES, LinkState, PortBinding
+from sriov_agent.core.model import LinkState
+from sriov_agent.core.state import VNIC_TYPES, PortBinding
 from sriov_agent.exceptions import ConfigError, InvalidField, Unavailable
 from sriov_agent.libvirt.files import InterfaceFiles
 from sriov_agent.sources.ports import Port

@@ -6,7 +6,14 @@ from dataclasses import replace
 from typing import Protocol
 
 from sriov_agent.core.lldp import attributed, cabled
-from sriov_agent.core.model import Cabling, Heard, LldpId, Neighbor, Pf, Uplink
+from sriov_agent.core.model import (
+    Cabling,
+    Heard,
+    LldpId,
+    Neighbor,
+    Pf,
+    Uplink,
+)
 from sriov_agent.exceptions import Unavailable
 
 

@@ -287,7 +287,7 @@ class _Session:
             name = type(error).__name__ if error else status.prettyPrint()
             if name in _ERRORS:
                 raise Unavailable(_ERRORS[name].format(agent=self.agent, who=self.who))
-            raise Unavailable(f"{self.agent}: {printable(str(error or name))}")
+            raise Unavailable(f"{self.agent}: SNMP error {printable(str(error or name))}")
         for name, value in pairs:
             if isinstance(value, self.hlapi.Integer):
                 yield tuple(name), int(value)

@@ -17,6 +17,7 @@ from pathlib import Path
 
 import pytest
 
+from sriov_agent.cmd.lldp_discover import NO_SOURCE, ONE, main
 from sriov_agent.core.lldp import cabled
 from sriov_agent.core.model import LldpId, Uplink
 from sriov_agent.exceptions import Unavailable
@@ -326,6 +327,24 @@ def test_a_leaf_tells_which_of_its_ports_hears_an_uplink(
     assert [n.ids for n in found.neighbors[pf["pci"]]] == [
         (LldpId("mac", leaf["mac"]), LldpId("ifname", leaf["port"]))
     ] * heard
+
+
+def test_the_discovery_script_asks_the_agents_of_the_configuration(
+    host_agent, uplinks, finds_the_leaves, topology, tmp_path, capsys
+):
+    wait_for(snmp(host_agent), uplinks, finds_the_leaves)
+    config = tmp_path / "sriov-agent.conf"
+    config.write_text(
+        f"[lldp_snmp]\nhost_agent = {host_agent}\ncommunity = lab-community\ntimeout = 5\n"
+    )
+    asked = ["--all", "--json", "--source", "snmp", "--config-file", str(config)]
+    assert main(asked) == ONE
+    found = json.loads(capsys.readouterr().out)
+    switches = [entry["local_link_information"][0]["switch_info"] for entry in found]
+    assert switches == [pf["leaf"] for pf in topology["pfs"]]
+    config.write_text("[lldp_snmp]\nhost_agent = 127.0.0.1:9\ntimeout = 0.2\n")
+    assert main(asked) == NO_SOURCE
+    assert "no answer from 127.0.0.1:9: is snmpd running" in capsys.readouterr().err
 
 
 def test_both_ends_of_a_cable_agree(host_agent, leaf_agent, uplinks, finds_the_leaves):

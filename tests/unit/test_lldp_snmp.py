@@ -4,6 +4,8 @@
 import logging
 import queue
 import socket
+import subprocess
+import sys
 import threading
 import time
 
@@ -174,6 +176,27 @@ def test_stopping_does_not_wait_for_an_answer(agent):
         asked.stop()
         asked.stop()
         assert time.monotonic() - began < SECONDS
+
+
+WITHOUT = """
+import sys
+sys.modules[sys.argv[1]] = None
+from sriov_agent.exceptions import Unavailable
+from sriov_agent.host.lldp.snmp import Credentials, Snmp
+keys = {"version": "3", "user": "lab", "auth_key": "auth-key", "priv_key": "priv-key"}
+try:
+    Snmp("127.0.0.1", ["192.0.2.1"], Credentials(**keys)).hear({})
+except Unavailable as error:
+    print(error)
+"""
+
+
+@pytest.mark.parametrize("library", ["pysnmp", "cryptography"])
+def test_a_host_without_the_libraries_is_told_what_to_install(library):
+    said = subprocess.run(
+        [sys.executable, "-c", WITHOUT, library], capture_output=True, text=True, check=True
+    )
+    assert said.stdout == f"{library} not found: pip install 'sriov-agent[snmp]'\n"
 
 
 def test_secrets_are_not_shown():

@@ -307,7 +307,8 @@ def _pysnmp(credentials: Credentials) -> Any:
         if credentials.priv_key:
             import cryptography  # noqa: F401, PLC0415
     except ImportError as error:
-        raise Unavailable(f"{error.name} not found: {_EXTRA}") from error
+        library, *_ = (error.name or "pysnmp").split(".")
+        raise Unavailable(f"{library} not found: {_EXTRA}") from error
     return hlapi
 
 

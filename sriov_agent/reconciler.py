@@ -26,11 +26,12 @@ from sriov_agent.core.model import (
     Cabling,
     KnownCabling,
     Pf,
+    Segment,
     SwitchPort,
     Uplink,
     VfSettings,
 )
-from sriov_agent.core.plan import pending, plan, untried
+from sriov_agent.core.plan import pending, plan, segments_on, untried
 from sriov_agent.core.report import Report, report
 from sriov_agent.core.state import (
     ALL,
@@ -89,10 +90,15 @@ class Fabric(Protocol):
     """The device-manager hook; see :class:`sriov_agent.hook.base.Hook`."""
 
     required: bool
+    networks: bool
 
-    def read(self, switch_ports: Iterable[SwitchPort]) -> dict[SwitchPort, frozenset[int]]: ...
+    def read(self, links: Iterable[SwitchPort]) -> dict[SwitchPort, frozenset[Segment]]: ...
 
-    def apply(self, switch_port: SwitchPort, vlans: frozenset[int]) -> frozenset[int]: ...
+    def apply(
+        self, link: SwitchPort, wanted: Mapping[SwitchPort, frozenset[Segment]]
+    ) -> frozenset[Segment]: ...
+
+    def owned(self) -> list[SwitchPort]: ...
 
 
 class Record(Protocol):
@@ -139,7 +145,8 @@ class Reconciler:
         self.follow_lldp = follow_lldp
         self.clock = clock
         self._flaps: dict[str, tuple[int, float]] = {}
-        self._open: dict[SwitchPort, frozenset[int]] = {}
+        self._open: dict[SwitchPort, frozenset[Segment]] = {}
+        self._wanted: dict[SwitchPort, frozenset[Segment]] = {}
 
     def reconcile(self, scope: Scope = ALL) -> Report:
         """Bring the ports in ``scope`` to what is desired, and say what was seen in the end.
@@ -153,7 +160,11 @@ class Reconciler:
         tried: dict[Action, str] = {}
         for _ in range(MAX_ROUNDS):
             observed = self._observe(cabling, {**lldp_errors, **fabric_errors})
-            desired = intent(bindings, observed)
+            desired = intent(bindings, observed, networks=self.fabric.networks)
+            self._wanted = {
+                link: segments_on(link, seen, desired, observed)
+                for link, seen in observed.fabric.items()
+            }
             planned = plan(desired, observed, scope)
             tried = pending(planned, tried)
             actions = untried(planned, tried)
@@ -209,12 +220,14 @@ class Reconciler:
 
     def _read_fabric(self, ends: frozenset[SwitchPort], scope: Scope) -> dict[str, str]:
         """Ask what is open where; between full passes only for switch ports not yet known."""
-        ports = ends.union(self.record.switch_ports())
+        links = ends.union(self.record.switch_ports())
         if scope == ALL:
             self._open = {}
-        unknown = sorted(ports - self._open.keys(), key=str)
+        unknown = links - self._open.keys()
         try:
-            self._open |= self.fabric.read(unknown)
+            if scope == ALL:
+                unknown |= set(self.fabric.owned())
+            self._open |= self.fabric.read(sorted(unknown, key=str))
         except SriovAgentError as error:
             return {f"fabric {port.pf}": str(error) for port in unknown}
         return {}
@@ -243,8 +256,8 @@ class Reconciler:
                     self.interfaces.write(port_id, interface)
                 case RemoveInterface(port_id):
                     self.interfaces.remove(port_id)
-                case SetFabric(switch_port, vlans):
-                    self._set_fabric(switch_port, vlans)
+                case SetFabric(switch_port, segments):
+                    self._set_fabric(switch_port, segments)
                 case SetVfs(pf, changes):
                     return {action: ""} | self._set_vfs(pf, changes)
         except SriovAgentError as error:
@@ -261,18 +274,23 @@ class Reconciler:
             LOG.warning("PF %s: %s", pf, error)
         return failed
 
-    def _set_fabric(self, switch_port: SwitchPort, vlans: frozenset[int]) -> None:
-        """Have these VLANs open; one that is refused holds back no other, and is raised."""
-        self.record.record_switch_port(switch_port)
-        before = self._open.pop(switch_port, frozenset())
+    def _set_fabric(self, link: SwitchPort, segments: frozenset[Segment]) -> None:
+        """Have these segments open; one that is refused holds back no other, and is raised."""
+        self.record.record_switch_port(link)
+        before = self._open.pop(link, frozenset())
+
+        def apply(asked: frozenset[Segment]) -> frozenset[Segment]:
+            seen = self._open[link] = self.fabric.apply(link, {**self._wanted, link: asked})
+            return seen
+
         try:
-            self._open[switch_port] = self.fabric.apply(switch_port, vlans)
+            apply(segments)
         except Refused as refusal:
-            seen = self._open[switch_port] = self.fabric.apply(switch_port, before & vlans)
-            new = vlans - before
-            for vlan in sorted(new) if len(new) > 1 else ():
+            seen = apply(before & segments)
+            new = segments - before
+            for segment in sorted(new) if len(new) > 1 else ():
                 with contextlib.suppress(Refused):
-                    seen = self._open[switch_port] = self.fabric.apply(switch_port, seen | {vlan})
+                    seen = apply(seen | {segment})
             raise refusal
 
     def _forget_closed(self, desired: Desired) -> None:

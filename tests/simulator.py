@@ -19,6 +19,7 @@ from sriov_agent.core.model import (
     RELEASED,
     Cabling,
     Pf,
+    Segment,
     SwitchPort,
     VfSettings,
 )
@@ -68,7 +69,7 @@ class Simulator:
     claims: dict[str, Claim] = field(default_factory=dict)
     interfaces: dict[str, Interface | None] = field(default_factory=dict)
     cabling: dict[str, Cabling] = field(default_factory=dict)
-    fabric: dict[SwitchPort, frozenset[int]] = field(default_factory=dict)
+    fabric: dict[SwitchPort, frozenset[Segment]] = field(default_factory=dict)
     lacking: Mapping[str, frozenset[str]] = field(default_factory=dict)
     hidden: frozenset[str] = frozenset()
     dark: frozenset[SwitchPort] = frozenset()
@@ -137,8 +138,8 @@ class Simulator:
                 self.interfaces[port] = interface
             case RemoveInterface(port):
                 self.interfaces.pop(port, None)
-            case SetFabric(switch_port, vlans):
-                self.fabric[switch_port] = vlans
+            case SetFabric(switch_port, segments):
+                self.fabric[switch_port] = segments
 
     def _set_vfs(
         self, pf: str, changes: tuple[tuple[int, VfSettings], ...], refuses: Refuses

@@ -22,6 +22,7 @@ from sriov_agent.core.model import (
     LldpId,
     Neighbor,
     Pf,
+    Segment,
     SwitchPort,
     Vf,
     VfSettings,
@@ -120,6 +121,11 @@ def switch_port(pf: str, leaf: int = 1, port: str = "swp1") -> SwitchPort:
         system_name=heard.system_name,
         port_description=heard.port_description,
     )
+
+
+def carried(*vlans: int) -> frozenset[Segment]:
+    """These VLANs as a link carries them, tagged, of networks that nobody tells apart."""
+    return frozenset(map(Segment, vlans))
 
 
 LEAF_A, LEAF_B, LEAF_C = (

@@ -83,7 +83,7 @@ class Watch:
         if self.scope != ALL:
             assert action.switch_port.pf in {c.pf for c in held if c.port_id in self.scope}
         assert action.switch_port not in self.host.dark
-        closed = self.host.fabric[action.switch_port] - action.vlans
+        closed = {s.vlan for s in self.host.fabric[action.switch_port] - action.segments}
         pf = action.switch_port.pf
         in_use = {
             self.host.vfs[claim.vf].settings.vlan
@@ -113,7 +113,9 @@ class Watch:
                 cabling = self.host.cabling.get(action.pf)
                 at = cabling.switch_port if cabling else None
                 if at and at not in self.host.dark:
-                    assert change.vlan in self.host.fabric[at], "a VF went before the fabric"
+                    assert change.vlan in {s.vlan for s in self.host.fabric[at]}, (
+                        "a VF went before the fabric"
+                    )
 
     def _desired(self) -> Desired:
         return intent(self.bindings, self.host.observe())

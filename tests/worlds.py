@@ -22,6 +22,7 @@ from tests.topology import (
     PF_B,
     PF_C,
     binding,
+    carried,
     claim,
     port_id,
     port_mac,
@@ -139,7 +140,8 @@ def simulators(draw: st.DrawFn, seen: bool, shared: bool) -> Simulator:
         interfaces=draw(_interfaces()),
         cabling=cabling,
         fabric={
-            port: draw(st.frozensets(st.sampled_from(VLANS[1:]))) for port in sorted(ports, key=str)
+            port: carried(*draw(st.frozensets(st.sampled_from(VLANS[1:]))))
+            for port in sorted(ports, key=str)
         },
         lacking={pf: draw(st.sampled_from((frozenset(), IGB))) for pf in pfs},
         hidden=frozenset() if seen else draw(st.frozensets(st.sampled_from(pfs), max_size=1)),

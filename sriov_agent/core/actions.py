@@ -3,7 +3,7 @@
 
 from dataclasses import dataclass
 
-from sriov_agent.core.model import SwitchPort, VfSettings
+from sriov_agent.core.model import Segment, SwitchPort, VfSettings
 from sriov_agent.core.state import Claim, Interface
 
 
@@ -16,10 +16,10 @@ class RecordClaim:
 
 @dataclass(frozen=True, slots=True)
 class SetFabric:
-    """Have exactly these VLANs open on the switch port for this host's PF."""
+    """Have exactly these segments open on the switch port for this host's PF."""
 
     switch_port: SwitchPort
-    vlans: frozenset[int]
+    segments: frozenset[Segment]
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ with most free VFs, the lowest index first.
 from collections.abc import Mapping
 
 from sriov_agent.core.lldp import links
-from sriov_agent.core.model import SwitchPort, Vf
+from sriov_agent.core.model import Segment, SwitchPort, Vf
 from sriov_agent.core.state import (
     Bindings,
     Claim,
@@ -22,8 +22,11 @@ from sriov_agent.core.state import (
 from sriov_agent.exceptions import InvalidField
 
 
-def intent(bindings: Bindings, observed: Observed) -> Desired:
-    """The desired state for these bindings, given what is there to satisfy them."""
+def intent(bindings: Bindings, observed: Observed, *, networks: bool = False) -> Desired:
+    """The desired state for these bindings, given what is there to satisfy them.
+
+    :param networks: whether the fabric tells networks apart, or knows VLANs alone
+    """
     choice = _Choice(bindings, observed)
     unmet = dict(bindings.invalid)
     claims: dict[str, Claim] = {}
@@ -61,7 +64,7 @@ def intent(bindings: Bindings, observed: Observed) -> Desired:
             port: Interface(vf=claims[port].vf, mac=binding.mac, vlan=binding.vlan)
             for port, binding in ports.items()
         },
-        fabric=_fabric(ports, claims, observed),
+        fabric=_fabric(ports, claims, observed, networks=networks),
         held=(frozenset(unmet) & observed.claims.keys()) - moving,
         unmet=unmet,
     )
@@ -206,24 +209,29 @@ class _Choice:
 
 
 def _fabric(
-    ports: Mapping[str, PortBinding], claims: Mapping[str, Claim], observed: Observed
-) -> dict[SwitchPort, frozenset[int]]:
-    """The VLANs of each PF on the switch ports it is cabled to.
+    ports: Mapping[str, PortBinding],
+    claims: Mapping[str, Claim],
+    observed: Observed,
+    *,
+    networks: bool,
+) -> dict[SwitchPort, frozenset[Segment]]:
+    """The segments of each PF on the switch ports it is cabled to.
 
     While it cannot be told where all of a PF's links end, what is open for it and still wanted
     stays open where it was opened.
     """
-    vlans: dict[str, set[int]] = {}
+    segments: dict[str, set[Segment]] = {}
     for port, binding in ports.items():
         if binding.vlan:
-            vlans.setdefault(claims[port].pf, set()).add(binding.vlan)
-    wanted: dict[SwitchPort, frozenset[int]] = {}
-    for pf, ids in vlans.items():
+            segment = Segment(binding.vlan, binding.network_id if networks else "")
+            segments.setdefault(claims[port].pf, set()).add(segment)
+    wanted: dict[SwitchPort, frozenset[Segment]] = {}
+    for pf, asked in segments.items():
         known = links(observed.pfs.get(pf), observed.cabling)
-        wanted |= dict.fromkeys(known.switch_ports, frozenset(ids))
+        wanted |= dict.fromkeys(known.switch_ports, frozenset(asked))
         if not known.whole:
             wanted |= {
-                at: seen & ids
+                at: seen & asked
                 for at, seen in observed.fabric.items()
                 if at.pf == pf and at not in known.switch_ports
             }

@@ -200,6 +200,18 @@ class SwitchPort:
         return self.system_name or self.chassis_id.value
 
 
+@dataclass(frozen=True, slots=True, order=True)
+class Segment:
+    """A VLAN as a link carries it, and the network whose it is.
+
+    ``network_id`` is Neutron's, "" where the device manager does not tell networks apart.
+    """
+
+    vlan: int
+    network_id: str = ""
+    tagged: bool = True
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cabling:
     """What LLDP says of one uplink: exactly one switch port, or why there is none."""

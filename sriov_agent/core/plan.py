@@ -22,7 +22,7 @@ from sriov_agent.core.actions import (
     WriteInterface,
 )
 from sriov_agent.core.lldp import links
-from sriov_agent.core.model import Pf, SwitchPort, Vf, VfSettings
+from sriov_agent.core.model import Pf, Segment, SwitchPort, Vf, VfSettings
 from sriov_agent.core.state import (
     ALL,
     Claim,
@@ -106,19 +106,25 @@ def _claims(desired: Desired, observed: Observed, scope: Scope) -> Iterator[Acti
 
 
 def _orphans(desired: Desired, observed: Observed) -> list[Claim]:
-    """Claims of ports that have only their interface XML left, on a VF nobody else claims."""
+    """Claims of ports that have only their interface XML left, on a VF nobody else claims.
+
+    Where the XML of two names a VF, it is the port's that is bound here.
+    """
     claimed = {claim.vf for claims in (desired, observed) for claim in claims.claims.values()}
     vfs = observed.vfs()
-    return [
-        Claim(port_id=port, vf=vf.address, pf=vf.pf, index=vf.index, mac=interface.mac)
-        for port, interface in sorted(observed.interfaces.items())
-        if interface
-        and port not in observed.claims
-        and port not in desired.claims
-        and (vf := vfs.get(interface.vf))
-        and vf.address not in claimed
-        and vf.settings.mac == interface.mac
-    ]
+    found: list[Claim] = []
+    bound_first = sorted(observed.interfaces, key=lambda port: (port not in desired.unmet, port))
+    for port in bound_first:
+        interface = observed.interfaces[port]
+        vf = vfs.get(interface.vf) if interface else None
+        if port in observed.claims or port in desired.claims or not (interface and vf):
+            continue
+        if vf.address not in claimed and vf.settings.mac == interface.mac:
+            claimed.add(vf.address)
+            found.append(
+                Claim(port_id=port, vf=vf.address, pf=vf.pf, index=vf.index, mac=interface.mac)
+            )
+    return found
 
 
 def _fabric(desired: Desired, observed: Observed, scope: Scope) -> Iterator[Action]:
@@ -133,23 +139,23 @@ def _fabric(desired: Desired, observed: Observed, scope: Scope) -> Iterator[Acti
     ):
         if scope.ports is not None and switch_port.pf not in touched:
             continue
-        vlans = vlans_on(switch_port, seen, desired, observed)
-        if vlans != seen:
-            yield SetFabric(switch_port, vlans)
+        segments = segments_on(switch_port, seen, desired, observed)
+        if segments != seen:
+            yield SetFabric(switch_port, segments)
 
 
-def vlans_on(
-    switch_port: SwitchPort, seen: frozenset[int], desired: Desired, observed: Observed
-) -> frozenset[int]:
+def segments_on(
+    switch_port: SwitchPort, seen: frozenset[Segment], desired: Desired, observed: Observed
+) -> frozenset[Segment]:
     """What is to be open: what is wanted, and what VFs of ours have not left yet."""
     wanted = desired.fabric.get(switch_port, frozenset())
-    return wanted | (seen & _in_use(switch_port, seen, desired, observed))
+    return wanted | _in_use(switch_port, seen, desired, observed)
 
 
 def _in_use(
-    switch_port: SwitchPort, seen: frozenset[int], desired: Desired, observed: Observed
-) -> frozenset[int]:
-    """The VLANs that VFs of ours behind it are in; all that are open if it cannot be told.
+    switch_port: SwitchPort, seen: frozenset[Segment], desired: Desired, observed: Observed
+) -> frozenset[Segment]:
+    """The segments that VFs of ours behind it are in; all that are open if it cannot be told.
 
     Ours are also those whose claims this round records: they were ours before the record was lost.
     Behind a switch port that the PF has left is nothing.
@@ -162,9 +168,8 @@ def _in_use(
         return frozenset()
     claims = (*observed.claims.values(), *desired.claims.values(), *_orphans(desired, observed))
     ours = {claim.vf for claim in claims}
-    return frozenset(
-        vf.settings.vlan for vf in pf.vfs if vf.address in ours and vf.settings.vlan is not None
-    )
+    vlans = {vf.settings.vlan for vf in pf.vfs if vf.address in ours}
+    return frozenset(segment for segment in seen if segment.vlan in vlans)
 
 
 def _vfs(desired: Desired, observed: Observed, scope: Scope) -> Iterator[Action]:

@@ -18,7 +18,7 @@ from sriov_agent.core.actions import (
 )
 from sriov_agent.core.lldp import describe_port, links
 from sriov_agent.core.model import RELEASED, Cabling, SwitchPort, VfSettings
-from sriov_agent.core.plan import left_of, vlans_on
+from sriov_agent.core.plan import left_of, segments_on
 from sriov_agent.core.state import Claim, Desired, Observed
 
 #: Without these a port is not connected, whatever the NIC can do.
@@ -127,7 +127,7 @@ def _port(
             f"VLAN {wanted.vlan} not seen open on {describe_port(at)}"
             f"{_fabric_reason(at, observed, failed)}"
             for at in known.switch_ports
-            if wanted.vlan not in observed.fabric.get(at, ())
+            if not _open(wanted.vlan, at, desired, observed)
         ]
     return PortReport(
         port_id=claim.port_id,
@@ -137,6 +137,12 @@ def _port(
         unmet=tuple(unmet),
         unsupported=unsupported,
     )
+
+
+def _open(vlan: int, at: SwitchPort, desired: Desired, observed: Observed) -> bool:
+    """Whether every segment with this VLAN that is wanted on a switch port was seen there."""
+    wanted = {segment for segment in desired.fabric.get(at, ()) if segment.vlan == vlan}
+    return wanted <= observed.fabric.get(at, frozenset())
 
 
 def _missing(wanted: VfSettings, seen: VfSettings) -> VfSettings:
@@ -186,10 +192,11 @@ def _unmet_fabric(
 ) -> tuple[str, ...]:
     """VLANs that should be closed and were seen open."""
     return tuple(
-        f"VLAN {', '.join(map(str, sorted(extra)))} still open on {describe_port(switch_port)}"
+        f"VLAN {', '.join(str(segment.vlan) for segment in sorted(extra))} still open on "
+        f"{describe_port(switch_port)}"
         + _fabric_reason(switch_port, observed, failed)
         for switch_port, seen in observed.fabric.items()
-        if (extra := seen - vlans_on(switch_port, seen, desired, observed))
+        if (extra := seen - segments_on(switch_port, seen, desired, observed))
     )
 
 

@@ -17,6 +17,7 @@ from sriov_agent.core.model import (
     Cabling,
     LinkState,
     Pf,
+    Segment,
     SwitchPort,
     Vf,
     VfSettings,
@@ -37,6 +38,7 @@ class PortBinding:
     mac: str
     vlan: int
     physical_network: str
+    network_id: str = ""
     vnic_type: str = "direct"
     revision_number: int = 0
     pci_slot: str | None = None
@@ -54,6 +56,8 @@ class PortBinding:
         put(self, "mac", fields.mac(self.mac))
         put(self, "vlan", fields.vlan(self.vlan))
         put(self, "physical_network", fields.physical_network(self.physical_network))
+        if self.network_id:
+            put(self, "network_id", fields.port_id(self.network_id, "network_id"))
         if self.vnic_type not in VNIC_TYPES:
             raise InvalidField(
                 "vnic_type", self.vnic_type, "this agent serves " + ", ".join(VNIC_TYPES)
@@ -142,7 +146,7 @@ class Desired:
     claims: Mapping[str, Claim] = field(default_factory=dict)
     vfs: Mapping[str, VfSettings] = field(default_factory=dict)
     interfaces: Mapping[str, Interface] = field(default_factory=dict)
-    fabric: Mapping[SwitchPort, frozenset[int]] = field(default_factory=dict)
+    fabric: Mapping[SwitchPort, frozenset[Segment]] = field(default_factory=dict)
     held: frozenset[str] = frozenset()
     unmet: Mapping[str, str] = field(default_factory=dict)
 
@@ -159,7 +163,7 @@ class Observed:
     claims: Mapping[str, Claim] = field(default_factory=dict)
     interfaces: Mapping[str, Interface | None] = field(default_factory=dict)
     cabling: Mapping[str, Cabling] = field(default_factory=dict)
-    fabric: Mapping[SwitchPort, frozenset[int]] = field(default_factory=dict)
+    fabric: Mapping[SwitchPort, frozenset[Segment]] = field(default_factory=dict)
     errors: Mapping[str, str] = field(default_factory=dict)
 
     def vfs(self) -> dict[str, Vf]:

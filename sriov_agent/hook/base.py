@@ -14,33 +14,50 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 
 from sriov_agent.core import fields
-from sriov_agent.core.model import SwitchPort
+from sriov_agent.core.model import Segment, SwitchPort
 from sriov_agent.exceptions import InvalidField, Refused
 
 Json = object
 
 
 class Hook(abc.ABC):
-    """One device manager. Drivers are found by the entry point group ``sriov_agent.hook``."""
+    """One device manager. Drivers are found by the entry point group ``sriov_agent.hook``.
+
+    A link is a PF on a switch port; the PF of a bond has several.
+    """
 
     #: Whether a port is only met once its VLAN was seen open on the switch.
     required = True
+    #: Whether it tells networks apart. If not, segments have no ``network_id``.
+    networks = False
 
     @abc.abstractmethod
-    def read(self, switch_ports: Iterable[SwitchPort]) -> dict[SwitchPort, frozenset[int]]:
-        """The VLANs open for this host on each switch port; one that cannot be told is absent.
+    def read(self, links: Iterable[SwitchPort]) -> dict[SwitchPort, frozenset[Segment]]:
+        """What is open for this host on each link; one that cannot be told is absent.
 
         :raises Unavailable: if the device manager did not answer
         :raises Refused: if it answered no
         """
 
     @abc.abstractmethod
-    def apply(self, switch_port: SwitchPort, vlans: frozenset[int]) -> frozenset[int]:
-        """Have exactly ``vlans`` open for this host on the switch port; return what was seen.
+    def apply(
+        self, link: SwitchPort, wanted: Mapping[SwitchPort, frozenset[Segment]]
+    ) -> frozenset[Segment]:
+        """Have exactly ``wanted[link]`` open for this host on the link; return what was seen.
 
+        :param wanted: what this host wants on every link that is known
         :raises Unavailable: if the device manager did not answer
         :raises Refused: if it answered no
         """
+
+    def owned(self) -> list[SwitchPort]:
+        """Links on which it has something of this host, as far as it can tell by itself.
+
+        So what an agent that lost its record has left behind is closed.
+
+        :raises Unavailable: if the device manager did not answer
+        """
+        return []
 
 
 class JsonHook(Hook):
@@ -64,25 +81,27 @@ class JsonHook(Hook):
         :raises Refused: if it is no JSON, or an error
         """
 
-    def read(self, switch_ports: Iterable[SwitchPort]) -> dict[SwitchPort, frozenset[int]]:
-        asked = list(switch_ports)
+    def read(self, links: Iterable[SwitchPort]) -> dict[SwitchPort, frozenset[Segment]]:
+        asked = list(links)
         if not asked:
             return {}
-        answer = self.ask(self._request("read", links=[link(port) for port in asked]))
-        links = answer.get("links") if isinstance(answer, dict) else None
-        if not isinstance(links, list):
+        answer = self.ask(self._request("read", links=[as_json(link) for link in asked]))
+        listed = answer.get("links") if isinstance(answer, dict) else None
+        if not isinstance(listed, list):
             raise Refused("the device manager's answer has no list 'links'")
-        by_link = {_identity(link(port)): port for port in asked}
-        found: dict[SwitchPort, frozenset[int]] = {}
-        for entry in links:
-            port = by_link.get(_identity(entry)) if isinstance(entry, dict) else None
-            if port is not None:
-                found[port] = _vlans(entry)
+        by_link = {_identity(as_json(link)): link for link in asked}
+        found: dict[SwitchPort, frozenset[Segment]] = {}
+        for entry in listed:
+            link = by_link.get(_identity(entry)) if isinstance(entry, dict) else None
+            if link is not None:
+                found[link] = _segments(entry)
         return found
 
-    def apply(self, switch_port: SwitchPort, vlans: frozenset[int]) -> frozenset[int]:
-        request = self._request("apply", link=link(switch_port), vlans=sorted(vlans))
-        return _vlans(self.ask(request))
+    def apply(
+        self, link: SwitchPort, wanted: Mapping[SwitchPort, frozenset[Segment]]
+    ) -> frozenset[Segment]:
+        vlans = sorted(segment.vlan for segment in wanted[link])
+        return _segments(self.ask(self._request("apply", link=as_json(link), vlans=vlans)))
 
     def _request(self, operation: str, **arguments: Json) -> dict[str, Json]:
         return {
@@ -95,17 +114,17 @@ class JsonHook(Hook):
         }
 
 
-def link(switch_port: SwitchPort) -> dict[str, Json]:
-    """A switch port as it crosses the hook: the PF and the LLDP evidence for where it hangs."""
+def as_json(link: SwitchPort) -> dict[str, Json]:
+    """A link as it crosses the hook: the PF and the LLDP evidence for where it hangs."""
     return {
-        "pf": switch_port.pf,
+        "pf": link.pf,
         "switch": {
-            "chassis_id": asdict(switch_port.chassis_id),
-            "name": switch_port.system_name,
+            "chassis_id": asdict(link.chassis_id),
+            "name": link.system_name,
         },
         "port": {
-            "id": asdict(switch_port.port_id),
-            "description": switch_port.port_description,
+            "id": asdict(link.port_id),
+            "description": link.port_description,
         },
     }
 
@@ -123,11 +142,13 @@ def _identity(entry: Mapping[str, Json]) -> str:
     )
 
 
-def _vlans(answer: Json) -> frozenset[int]:
+def _segments(answer: Json) -> frozenset[Segment]:
     listed = answer.get("vlans") if isinstance(answer, dict) else None
     if not isinstance(listed, list):
         raise Refused("the device manager's answer has no list 'vlans'")
     try:
-        return frozenset(fields.integer(vlan, "vlans", 1, fields.MAX_VLAN) for vlan in listed)
+        return frozenset(
+            Segment(fields.integer(vlan, "vlans", 1, fields.MAX_VLAN)) for vlan in listed
+        )
     except InvalidField as error:
         raise Refused(f"the device manager's answer: {error}") from error

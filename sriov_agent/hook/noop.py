@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """``noop``: somebody else configures the switches; the template of a driver."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from oslo_config import cfg
 
-from sriov_agent.core.model import SwitchPort
+from sriov_agent.core.model import Segment, SwitchPort
 from sriov_agent.hook.base import Hook
 
 
@@ -15,11 +15,13 @@ class NoopHook(Hook):
     required = False
 
     def __init__(self, conf: cfg.ConfigOpts) -> None:
-        self._vlans: dict[SwitchPort, frozenset[int]] = {}
+        self._asked: dict[SwitchPort, frozenset[Segment]] = {}
 
-    def read(self, switch_ports: Iterable[SwitchPort]) -> dict[SwitchPort, frozenset[int]]:
-        return {port: self._vlans.get(port, frozenset()) for port in switch_ports}
+    def read(self, links: Iterable[SwitchPort]) -> dict[SwitchPort, frozenset[Segment]]:
+        return {link: self._asked.get(link, frozenset()) for link in links}
 
-    def apply(self, switch_port: SwitchPort, vlans: frozenset[int]) -> frozenset[int]:
-        self._vlans[switch_port] = vlans
-        return vlans
+    def apply(
+        self, link: SwitchPort, wanted: Mapping[SwitchPort, frozenset[Segment]]
+    ) -> frozenset[Segment]:
+        self._asked[link] = wanted[link]
+        return wanted[link]

@@ -177,7 +177,7 @@ def _binding(port: Port, network: sqlite3.Row | None) -> PortBinding:
         return PortBinding(
             port_id=port.port_id,
             revision_number=port.revision_number,
-            **document,  # type: ignore[arg-type]
+            **{"network_id": port.network_id, **document},  # type: ignore[arg-type]
         )
     except TypeError as error:
         raise InvalidField("port", port.port_id, f"incomplete: {error}") from error

@@ -14,8 +14,10 @@ from sriov_agent.exceptions import ConfigError, Refused, Unavailable
 from sriov_agent.hook.loader import load
 from tests.contract.test_hooks import configured, switch_port
 from tests.fakes.device_manager import Service
+from tests.topology import carried
 
-ASKED = frozenset({15})
+ASKED = carried(15)
+WANTED = {switch_port(): ASKED}
 OPEN = b'{"vlans": [15]}'
 
 
@@ -37,7 +39,7 @@ def test_a_request_is_json_by_post(tmp_path):
         return 200, {}, OPEN
 
     with Service(respond) as service:
-        assert hook(tmp_path, service.url).apply(switch_port(), ASKED) == ASKED
+        assert hook(tmp_path, service.url).apply(switch_port(), WANTED) == ASKED
     ((path, headers),) = service.seen
     assert path == "/apply"
     assert headers["Content-Type"] == "application/json"
@@ -51,7 +53,7 @@ def test_the_token_is_read_for_each_request(tmp_path):
         loaded = hook(tmp_path, service.url, f"token_file = {token}")
         for text in ("one", "two\n"):
             token.write_text(text)
-            loaded.apply(switch_port(), ASKED)
+            loaded.apply(switch_port(), WANTED)
     assert [h["Authorization"] for _, h in service.seen] == ["Bearer one", "Bearer two"]
 
 
@@ -65,7 +67,7 @@ def test_without_a_token_nothing_is_asked(tmp_path, token):
     with answering() as service:
         loaded = hook(tmp_path, service.url, f"token_file = {path}")
         with pytest.raises(Unavailable, match=r"\[hook_webhook\] token_file") as error:
-            loaded.apply(switch_port(), ASKED)
+            loaded.apply(switch_port(), WANTED)
     assert service.seen == []
     assert "s3cr" not in str(error.value)
 
@@ -76,7 +78,7 @@ def test_a_client_error_is_a_refusal_with_its_reason_escaped(tmp_path, status):
         answering(status, body="no VLAN 15\x1b[2J\n<b>\u00fc\xff".encode("latin-1")) as service,
         pytest.raises(Refused, match=f"HTTP {status}") as refusal,
     ):
-        hook(tmp_path, service.url).apply(switch_port(), ASKED)
+        hook(tmp_path, service.url).apply(switch_port(), WANTED)
     assert "no VLAN 15\\x1b[2J\\n<b>" in str(refusal.value)
     assert str(refusal.value).isprintable()
 
@@ -85,7 +87,7 @@ def test_a_client_error_is_a_refusal_with_its_reason_escaped(tmp_path, status):
 def test_only_200_is_an_answer(tmp_path, status):
     body = b"" if status in (204, 304) else OPEN
     with answering(status, body=body) as service, pytest.raises(Refused, match=f"HTTP {status}"):
-        hook(tmp_path, service.url).apply(switch_port(), ASKED)
+        hook(tmp_path, service.url).apply(switch_port(), WANTED)
 
 
 @pytest.mark.parametrize("status", [408, 425, 429, 500, 502, 503, 504])
@@ -94,7 +96,7 @@ def test_a_service_that_cannot_now_did_not_answer(tmp_path, status):
         answering(status) as service,
         pytest.raises(Unavailable, match=f"HTTP {status}"),
     ):
-        hook(tmp_path, service.url).apply(switch_port(), ASKED)
+        hook(tmp_path, service.url).apply(switch_port(), WANTED)
 
 
 def test_nobody_listens(tmp_path):
@@ -102,7 +104,7 @@ def test_nobody_listens(tmp_path):
         taken.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{taken.getsockname()[1]}/"
         with pytest.raises(Unavailable, match=r"127\.0\.0\.1"):
-            hook(tmp_path, url).apply(switch_port(), ASKED)
+            hook(tmp_path, url).apply(switch_port(), WANTED)
 
 
 def test_a_service_that_comes_back_is_asked_again(tmp_path):
@@ -110,8 +112,8 @@ def test_a_service_that_comes_back_is_asked_again(tmp_path):
     with Service(lambda body: (next(statuses), {}, OPEN)) as service:
         loaded = hook(tmp_path, service.url)
         with pytest.raises(Unavailable):
-            loaded.apply(switch_port(), ASKED)
-        assert loaded.apply(switch_port(), ASKED) == ASKED
+            loaded.apply(switch_port(), WANTED)
+        assert loaded.apply(switch_port(), WANTED) == ASKED
 
 
 def test_a_service_that_says_nothing_did_not_answer(tmp_path):
@@ -124,7 +126,7 @@ def test_a_service_that_says_nothing_did_not_answer(tmp_path):
     with Service(respond) as service:
         try:
             with pytest.raises(Unavailable, match="timed out"):
-                hook(tmp_path, service.url, "timeout = 0.2").apply(switch_port(), ASKED)
+                hook(tmp_path, service.url, "timeout = 0.2").apply(switch_port(), WANTED)
         finally:
             done.set()
 
@@ -161,7 +163,7 @@ def test_half_an_answer_is_none(tmp_path, answer):
     with server:
         url = f"http://127.0.0.1:{server.getsockname()[1]}/"
         with pytest.raises(Unavailable) as error:
-            hook(tmp_path, url).apply(switch_port(), ASKED)
+            hook(tmp_path, url).apply(switch_port(), WANTED)
         thread.join()
     assert str(error.value).isprintable()
 
@@ -170,7 +172,7 @@ def test_half_an_answer_is_none(tmp_path, answer):
 def test_a_redirect_is_not_followed(tmp_path, status):
     with answering() as other, answering(status, {"Location": other.url}) as service:
         with pytest.raises(Refused, match=f"HTTP {status}"):
-            hook(tmp_path, service.url).apply(switch_port(), ASKED)
+            hook(tmp_path, service.url).apply(switch_port(), WANTED)
         assert len(service.seen) == 1
         assert other.seen == []
 
@@ -180,7 +182,7 @@ def test_a_redirect_is_not_followed(tmp_path, status):
 )
 def test_garbage_is_refused(tmp_path, body):
     with answering(body=body) as service, pytest.raises(Refused, match="answer"):
-        hook(tmp_path, service.url).apply(switch_port(), ASKED)
+        hook(tmp_path, service.url).apply(switch_port(), WANTED)
 
 
 def test_a_huge_answer_is_refused(tmp_path):
@@ -188,7 +190,7 @@ def test_a_huge_answer_is_refused(tmp_path):
         answering(body=OPEN + b" " * 2_000_000) as service,
         pytest.raises(Refused, match="answer over"),
     ):
-        hook(tmp_path, service.url).apply(switch_port(), ASKED)
+        hook(tmp_path, service.url).apply(switch_port(), WANTED)
 
 
 def test_an_answer_in_chunks_is_one_answer(tmp_path):
@@ -196,7 +198,7 @@ def test_an_answer_in_chunks_is_one_answer(tmp_path):
     server, thread = raw(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + body)
     with server:
         url = f"http://127.0.0.1:{server.getsockname()[1]}/"
-        assert hook(tmp_path, url).apply(switch_port(), ASKED) == ASKED
+        assert hook(tmp_path, url).apply(switch_port(), WANTED) == ASKED
         thread.join()
 
 
@@ -249,14 +251,14 @@ def test_https_is_held_to_the_ca_file(tmp_path, certificate):
     tls.load_cert_chain(certificate)
     with Service(lambda body: (200, {}, OPEN), tls) as service:
         trusting = hook(tmp_path, service.url, f"ca_file = {certificate}")
-        assert trusting.apply(switch_port(), ASKED) == ASKED
+        assert trusting.apply(switch_port(), WANTED) == ASKED
         with pytest.raises(Unavailable, match="CERTIFICATE_VERIFY_FAILED"):
-            hook(tmp_path, service.url).apply(switch_port(), ASKED)
+            hook(tmp_path, service.url).apply(switch_port(), WANTED)
         elsewhere = service.url.replace("127.0.0.1", "localhost")
         with pytest.raises(Unavailable, match=r"localhost"):
-            hook(tmp_path, elsewhere, f"ca_file = {certificate}").apply(switch_port(), ASKED)
+            hook(tmp_path, elsewhere, f"ca_file = {certificate}").apply(switch_port(), WANTED)
         with pytest.raises(Unavailable, match="nosuch"):
-            hook(tmp_path, service.url, f"ca_file = {tmp_path}/nosuch").apply(switch_port(), ASKED)
+            hook(tmp_path, service.url, f"ca_file = {tmp_path}/nosuch").apply(switch_port(), WANTED)
         assert len(service.seen) == 1
 
 
@@ -265,4 +267,4 @@ def test_the_environment_sets_no_proxy(tmp_path, monkeypatch):
         taken.bind(("127.0.0.1", 0))
         monkeypatch.setenv("http_proxy", f"http://127.0.0.1:{taken.getsockname()[1]}")
         monkeypatch.setenv("no_proxy", "")
-        assert hook(tmp_path, service.url).apply(switch_port(), ASKED) == ASKED
+        assert hook(tmp_path, service.url).apply(switch_port(), WANTED) == ASKED

@@ -10,9 +10,10 @@ from oslo_config import cfg
 from sriov_agent import conf as options
 from sriov_agent.core.model import LldpId, SwitchPort
 from sriov_agent.exceptions import ConfigError, Refused
-from sriov_agent.hook.base import link
+from sriov_agent.hook.base import as_json
 from sriov_agent.hook.loader import load
 from tests.fakes import device_manager
+from tests.topology import carried
 
 HOST = "compute1"
 PF = "0000:3b:00.0"
@@ -60,6 +61,9 @@ class Rig:
         self.manager = manager
         self.hook = load(conf)
 
+    def apply(self, link, segments):
+        return self.hook.apply(link, {link: segments})
+
     def requests(self):
         return self.manager.state()["requests"]
 
@@ -89,23 +93,19 @@ def rig(request, tmp_path):
 asking = pytest.mark.parametrize("rig", ["exec", "webhook"], indirect=True)
 
 
-def vlans(*numbers):
-    return frozenset(numbers)
-
-
 def test_only_noop_lets_ports_go_on_without_it(rig):
     assert rig.hook.required == (rig.manager is not None)
 
 
 def test_apply_says_what_is_open_and_read_sees_it(rig):
     port = switch_port()
-    assert rig.hook.apply(port, vlans(15, 4094)) == vlans(15, 4094)
-    assert rig.hook.read([port]) == {port: vlans(15, 4094)}
+    assert rig.apply(port, carried(15, 4094)) == carried(15, 4094)
+    assert rig.hook.read([port]) == {port: carried(15, 4094)}
 
 
 def test_nothing_is_open_where_nothing_was_asked(rig):
     port = switch_port()
-    assert rig.hook.read([port]) == {port: vlans()}
+    assert rig.hook.read([port]) == {port: carried()}
 
 
 def test_nothing_read_is_nothing_asked(rig):
@@ -115,50 +115,50 @@ def test_nothing_read_is_nothing_asked(rig):
 
 def test_apply_is_the_whole_set(rig):
     port = switch_port()
-    rig.hook.apply(port, vlans(15, 16))
-    assert rig.hook.apply(port, vlans(16, 17)) == vlans(16, 17)
-    assert rig.hook.read([port]) == {port: vlans(16, 17)}
-    assert rig.hook.apply(port, vlans(17)) == vlans(17)
-    assert rig.hook.read([port]) == {port: vlans(17)}
+    rig.apply(port, carried(15, 16))
+    assert rig.apply(port, carried(16, 17)) == carried(16, 17)
+    assert rig.hook.read([port]) == {port: carried(16, 17)}
+    assert rig.apply(port, carried(17)) == carried(17)
+    assert rig.hook.read([port]) == {port: carried(17)}
 
 
 def test_the_empty_set_closes_all(rig):
     port = switch_port()
-    rig.hook.apply(port, vlans(15, 16))
-    assert rig.hook.apply(port, vlans()) == vlans()
-    assert rig.hook.read([port]) == {port: vlans()}
+    rig.apply(port, carried(15, 16))
+    assert rig.apply(port, carried()) == carried()
+    assert rig.hook.read([port]) == {port: carried()}
 
 
 def test_apply_twice_is_apply_once(rig):
     port = switch_port()
-    assert rig.hook.apply(port, vlans(15)) == rig.hook.apply(port, vlans(15)) == vlans(15)
-    assert rig.hook.read([port]) == {port: vlans(15)}
+    assert rig.apply(port, carried(15)) == rig.apply(port, carried(15)) == carried(15)
+    assert rig.hook.read([port]) == {port: carried(15)}
 
 
 def test_switch_ports_are_kept_apart(rig):
     wanted = {
-        switch_port(): vlans(15),
-        switch_port(port_id=SWP2): vlans(15, 16),
-        switch_port(chassis_id=LEAF2): vlans(17),
-        switch_port(pf=OTHER_PF): vlans(18),
+        switch_port(): carried(15),
+        switch_port(port_id=SWP2): carried(15, 16),
+        switch_port(chassis_id=LEAF2): carried(17),
+        switch_port(pf=OTHER_PF): carried(18),
     }
     for port, numbers in wanted.items():
-        rig.hook.apply(port, numbers)
+        rig.apply(port, numbers)
     assert rig.hook.read(wanted) == wanted
-    rig.hook.apply(switch_port(), vlans())
-    assert rig.hook.read(wanted) == wanted | {switch_port(): vlans()}
+    rig.apply(switch_port(), carried())
+    assert rig.hook.read(wanted) == wanted | {switch_port(): carried()}
 
 
 def test_a_switch_that_changed_its_name_is_the_same(rig):
-    rig.hook.apply(switch_port(name="leaf1"), vlans(15))
+    rig.apply(switch_port(name="leaf1"), carried(15))
     renamed = switch_port(name="leaf1.example", description="to compute1")
-    assert rig.hook.read([renamed]) == {renamed: vlans(15)}
+    assert rig.hook.read([renamed]) == {renamed: carried(15)}
 
 
 def test_read_takes_any_iterable(rig):
     port = switch_port()
-    rig.hook.apply(port, vlans(15))
-    assert rig.hook.read(iter([port])) == {port: vlans(15)}
+    rig.apply(port, carried(15))
+    assert rig.hook.read(iter([port])) == {port: carried(15)}
 
 
 @pytest.mark.parametrize("text", HOSTILE.values(), ids=HOSTILE)
@@ -166,28 +166,28 @@ def test_what_lldp_said_arrives_unharmed(rig, text):
     port = switch_port(
         chassis_id=("local", text), port_id=("local", text), name=text, description=text
     )
-    assert rig.hook.apply(port, vlans(15)) == vlans(15)
-    assert rig.hook.read([port]) == {port: vlans(15)}
+    assert rig.apply(port, carried(15)) == carried(15)
+    assert rig.hook.read([port]) == {port: carried(15)}
     if rig.manager:
         applied, read = rig.requests()
-        assert applied["link"] == read["links"][0] == link(port)
+        assert applied["link"] == read["links"][0] == as_json(port)
         assert applied["link"]["switch"]["name"] == text
 
 
 @asking
 def test_others_on_the_switch_port_keep_what_they_have(rig):
     before, shared = switch_port(port_id=SWP2), switch_port(pf=OTHER_PF, port_id=SWP2)
-    rig.hook.apply(before, vlans(15))
-    rig.hook.apply(shared, vlans(15, 16))
-    rig.hook.apply(before, vlans())
+    rig.apply(before, carried(15))
+    rig.apply(shared, carried(15, 16))
+    rig.apply(before, carried())
     assert rig.manager.open_vlans(LEAF1, SWP2) == [15, 16, 100]
-    rig.hook.apply(shared, vlans())
+    rig.apply(shared, carried())
     assert rig.manager.open_vlans(LEAF1, SWP2) == [100]
 
 
 @asking
 def test_a_request_is_as_documented(rig):
-    rig.hook.apply(switch_port(), vlans(16, 15))
+    rig.apply(switch_port(), carried(16, 15))
     (request,) = rig.requests()
     assert isinstance(request.pop("epoch"), int)
     assert request == {
@@ -209,11 +209,11 @@ def test_a_request_is_as_documented(rig):
 
 @asking
 def test_the_sequence_grows_within_one_epoch(rig):
-    rig.hook.apply(switch_port(), vlans(15))
+    rig.apply(switch_port(), carried(15))
     rig.hook.read([switch_port()])
     with pytest.raises(Refused):
-        rig.hook.apply(switch_port(), vlans(3999))
-    rig.hook.apply(switch_port(), vlans())
+        rig.apply(switch_port(), carried(3999))
+    rig.apply(switch_port(), carried())
     sequence = [request["sequence"] for request in rig.requests()]
     assert all(one < other for one, other in itertools.pairwise(sequence))
     (epoch,) = {request["epoch"] for request in rig.requests()}
@@ -222,7 +222,7 @@ def test_the_sequence_grows_within_one_epoch(rig):
 
 @asking
 def test_read_changes_nothing(rig):
-    rig.hook.apply(switch_port(), vlans(15))
+    rig.apply(switch_port(), carried(15))
     before = rig.manager.state()
     rig.hook.read([switch_port(), switch_port(port_id=SWP2)])
     after = rig.manager.state()
@@ -233,25 +233,25 @@ def test_read_changes_nothing(rig):
 @pytest.mark.parametrize(
     ("port", "numbers", "reason"),
     [
-        (switch_port(chassis_id=("mac", "52:54:00:bb:00:99")), {15}, "no such switch"),
-        (switch_port(port_id=("ifname", "swp99")), {15}, "no such port"),
-        (switch_port(), {15, 3999}, "no VLAN 3999"),
+        (switch_port(chassis_id=("mac", "52:54:00:bb:00:99")), carried(15), "no such switch"),
+        (switch_port(port_id=("ifname", "swp99")), carried(15), "no such port"),
+        (switch_port(), carried(15, 3999), "no VLAN 3999"),
     ],
     ids=["switch", "port", "VLAN"],
 )
 def test_what_the_device_manager_does_not_know_is_refused_with_its_reason(
     rig, port, numbers, reason
 ):
-    rig.hook.apply(switch_port(), vlans(16))
+    rig.apply(switch_port(), carried(16))
     with pytest.raises(Refused, match=reason):
-        rig.hook.apply(port, frozenset(numbers))
-    assert rig.hook.read([switch_port()]) == {switch_port(): vlans(16)}
+        rig.apply(port, numbers)
+    assert rig.hook.read([switch_port()]) == {switch_port(): carried(16)}
 
 
 @asking
 def test_a_link_that_cannot_be_told_is_absent(rig):
     unknown = switch_port(port_id=("ifname", "swp99"))
-    assert rig.hook.read([switch_port(), unknown]) == {switch_port(): vlans()}
+    assert rig.hook.read([switch_port(), unknown]) == {switch_port(): carried()}
     assert rig.hook.read([unknown]) == {}
 
 

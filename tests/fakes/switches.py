@@ -9,6 +9,7 @@ from sriov_agent.core.model import (
     Heard,
     Neighbor,
     Pf,
+    Segment,
     SwitchPort,
 )
 from sriov_agent.exceptions import Refused, Unavailable
@@ -19,37 +20,46 @@ class Fabric:
 
     ``down``: nobody answers. ``dark``: switch ports that the device manager cannot read.
     ``forbidden``: VLANs that it does not open. ``deaf``: it says yes and opens nothing.
-    ``mute``: it does what it is asked, and its answer is lost.
+    ``mute``: it does what it is asked, and its answer is lost. ``left_behind``: links that it
+    tells of by itself.
     """
 
     required = True
+    networks = False
 
     def __init__(self) -> None:
-        self.open: dict[SwitchPort, frozenset[int]] = {}
+        self.open: dict[SwitchPort, frozenset[Segment]] = {}
         self.down = False
         self.dark: set[SwitchPort] = set()
         self.forbidden: set[int] = set()
         self.deaf = False
         self.mute = False
-        self.applied: list[tuple[SwitchPort, frozenset[int]]] = []
+        self.left_behind: set[SwitchPort] = set()
+        self.applied: list[tuple[SwitchPort, frozenset[Segment]]] = []
 
-    def read(self, switch_ports: Iterable[SwitchPort]) -> dict[SwitchPort, frozenset[int]]:
+    def read(self, switch_ports: Iterable[SwitchPort]) -> dict[SwitchPort, frozenset[Segment]]:
         asked = list(switch_ports)
         if self.down and asked:
             raise Unavailable("device manager: no answer")
         return {at: self.open.get(at, frozenset()) for at in asked if at not in self.dark}
 
-    def apply(self, switch_port: SwitchPort, vlans: frozenset[int]) -> frozenset[int]:
-        if self.down or switch_port in self.dark:
+    def apply(
+        self, link: SwitchPort, wanted: Mapping[SwitchPort, frozenset[Segment]]
+    ) -> frozenset[Segment]:
+        if self.down or link in self.dark:
             raise Unavailable("device manager: no answer")
-        if vlans & self.forbidden:
-            raise Refused(f"VLAN {min(vlans & self.forbidden)} is not allowed here")
+        refused = self.forbidden & {segment.vlan for segment in wanted[link]}
+        if refused:
+            raise Refused(f"VLAN {min(refused)} is not allowed here")
         if not self.deaf:
-            self.applied.append((switch_port, vlans))
-            self.open[switch_port] = vlans
+            self.applied.append((link, wanted[link]))
+            self.open[link] = wanted[link]
         if self.mute:
             raise Unavailable("device manager: no answer")
-        return self.open.get(switch_port, frozenset())
+        return self.open.get(link, frozenset())
+
+    def owned(self) -> list[SwitchPort]:
+        return list(self.left_behind)
 
 
 class Lldp:

@@ -91,4 +91,8 @@ class Compute:
 
     def open(self) -> dict[SwitchPort, frozenset[int]]:
         """The VLANs of every switch port that has any."""
-        return {at: vlans for at, vlans in self.fabric.open.items() if vlans}
+        return {
+            at: frozenset(segment.vlan for segment in segments)
+            for at, segments in self.fabric.open.items()
+            if segments
+        }

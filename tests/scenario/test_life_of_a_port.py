@@ -17,6 +17,7 @@ from tests.topology import (
     PF_A,
     PF_B,
     binding,
+    carried,
     claim,
     interface,
     port_id,
@@ -83,7 +84,11 @@ def test_another_vlan_is_opened_before_the_vf_goes_there_and_the_old_one_closed_
 
     assert compute.settings()[VF_A0].vlan == 20
     assert compute.files()[port_id(1)].vlan == 20
-    assert compute.fabric.applied == [(LEAF_A, {15}), (LEAF_A, {15, 20}), (LEAF_A, {20})]
+    assert compute.fabric.applied == [
+        (LEAF_A, carried(15)),
+        (LEAF_A, carried(15, 20)),
+        (LEAF_A, carried(20)),
+    ]
     changes = [name for name in compute.steps.made if name in ("apply", "set_vfs")]
     assert changes == ["apply", "set_vfs", "apply"]
 
@@ -274,7 +279,7 @@ def test_the_last_vf_goes_from_a_port_to_the_next_in_one_pass(tmp_path, vlan):
     compute.kernel.absent[PF_B] = "gone"
     compute.ports.create(binding(1, vlan=vlan))
     compute.reconcile()
-    compute.fabric.open[LEAF_A] = frozenset({99, vlan} - {0})
+    compute.fabric.open[LEAF_A] = carried(*{99, vlan} - {0})
     compute.ports.delete(port_id(1))
     compute.ports.create(binding(2, vlan=vlan))
     compute.reconcile()

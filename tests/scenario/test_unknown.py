@@ -14,6 +14,7 @@ from tests.topology import (
     PF_A,
     PF_B,
     binding,
+    carried,
     neighbor,
     port_id,
     switch_port,
@@ -194,10 +195,19 @@ def test_a_fabric_that_says_yes_and_opens_nothing_is_not_believed(compute):
 
 def test_what_somebody_else_opened_for_this_host_is_closed_by_the_next_full_pass(compute):
     compute.hear(*CREATE)
-    compute.fabric.open[LEAF_A] = frozenset({15, 99})
-    compute.fabric.open[LEAF_B] = frozenset({15})
+    compute.fabric.open[LEAF_A] = carried(15, 99)
+    compute.fabric.open[LEAF_B] = carried(15)
     compute.reconcile()
 
+    assert compute.open() == {LEAF_A: {15}}
+
+
+def test_what_an_agent_without_memory_left_behind_is_closed_as_far_as_it_is_told_of(compute):
+    compute.hear(*CREATE)
+    former = switch_port(PF_A, leaf=3)
+    compute.fabric.open[former] = carried(15, 20)
+    compute.fabric.left_behind = {former}
+    compute.reconcile()
     assert compute.open() == {LEAF_A: {15}}
 
 

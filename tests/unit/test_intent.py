@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from sriov_agent.core.intent import intent
-from sriov_agent.core.model import RELEASED, Cabling
+from sriov_agent.core.model import RELEASED, Cabling, Segment
 from sriov_agent.core.state import Bindings
 from tests.topology import (
     LEAF_A,
@@ -15,6 +15,7 @@ from tests.topology import (
     PF_B,
     PF_C,
     binding,
+    carried,
     claim,
     interface,
     observed,
@@ -60,7 +61,7 @@ def test_a_port_gets_claim_settings_interface_and_vlan():
     assert desired.claims == {port_id(1): claim(1, PF_A, 0)}
     assert desired.vfs == {vf_address(PF_A, 0): binding(1).vf_settings()}
     assert desired.interfaces == {port_id(1): interface(binding(1), PF_A, 0)}
-    assert desired.fabric == {LEAF_A: {15}}
+    assert desired.fabric == {LEAF_A: carried(15)}
     assert desired.unmet == {}
 
 
@@ -220,12 +221,21 @@ def test_the_vlans_of_a_pf_are_wanted_together_where_it_is_cabled():
         binding(4, pci_slot=vf_address(PF_B, 1), vlan=0),
     ]
     desired = intent(bindings(*ports), observed(pf(PF_A), pf(PF_B)))
-    assert desired.fabric == {LEAF_A: {15, 20}, LEAF_B: {20}}
+    assert desired.fabric == {LEAF_A: carried(15, 20), LEAF_B: carried(20)}
 
 
 @pytest.mark.parametrize("cabling", [{}, {PF_A: Cabling(reason="no LLDP neighbor")}])
 def test_where_nobody_tells_the_switch_port_what_is_open_and_wanted_stays(cabling):
     former = switch_port(PF_A, leaf=3)
-    fabric = {LEAF_A: frozenset({15, 99}), former: frozenset({99}), LEAF_B: frozenset({15})}
+    fabric = {LEAF_A: carried(15, 99), former: carried(99), LEAF_B: carried(15)}
     seen = observed(pf(PF_A), cabling=cabling, fabric=fabric)
-    assert intent(bindings(binding(1)), seen).fabric == {LEAF_A: {15}, former: frozenset()}
+    assert intent(bindings(binding(1)), seen).fabric == {LEAF_A: carried(15), former: frozenset()}
+
+
+def test_networks_are_told_apart_only_where_the_fabric_does():
+    network = "11111111-2222-4333-8444-555555555555"
+    asked = bindings(binding(1, network_id=network))
+    seen = observed(pf(PF_A))
+    assert intent(asked, seen).fabric == {LEAF_A: carried(15)}
+    told_apart = intent(asked, seen, networks=True).fabric
+    assert told_apart == {LEAF_A: {Segment(15, network)}}

@@ -22,6 +22,7 @@ from tests.topology import (
     PF_A,
     PF_B,
     binding,
+    carried,
     claim,
     interface,
     observed,
@@ -49,9 +50,9 @@ def changes(**settings):
 def test_first_the_claim_and_the_fabric_then_what_was_seen_recorded():
     assert planned(binding(1), on=[pf(PF_A)]) == (
         RecordClaim(claim(1, PF_A, 0)),
-        SetFabric(LEAF_A, frozenset({15})),
+        SetFabric(LEAF_A, carried(15)),
     )
-    opened = {LEAF_A: frozenset({15})}
+    opened = {LEAF_A: carried(15)}
     claims = {port_id(1): claim(1, PF_A, 0)}
     assert planned(binding(1), on=[pf(PF_A)], claims=claims, fabric=opened) == (
         changes(mac=port_mac(1), vlan=15, qos=0),
@@ -61,7 +62,7 @@ def test_first_the_claim_and_the_fabric_then_what_was_seen_recorded():
 
 def test_a_release_takes_xml_and_settings_back_then_closes_and_forgets():
     claims = {port_id(1): claim(1, PF_A, 0)}
-    opened = {LEAF_A: frozenset({15})}
+    opened = {LEAF_A: carried(15)}
     files = {port_id(1): interface(binding(1), PF_A, 0)}
     seen = {"claims": claims, "fabric": opened}
     assert planned(on=[pf(PF_A, carrying(1))], interfaces=files, **seen) == (
@@ -91,7 +92,7 @@ def test_what_the_kernel_takes_in_one_attribute_goes_together_and_the_rest_by_it
     seen = {
         "claims": {port.port_id: replace(claim(1, PF_A, 0))},
         "interfaces": {port.port_id: interface(port, PF_A, 0)},
-        "fabric": {LEAF_A: frozenset({15})},
+        "fabric": {LEAF_A: carried(15)},
     }
     assert planned(port, on=[on], **seen) == (changes(**change),)
 
@@ -111,7 +112,7 @@ def test_all_vfs_of_a_pf_that_change_are_one_action():
 
 def test_a_lost_claim_is_recorded_before_its_xml_is_removed():
     files = {port_id(1): interface(binding(1), PF_A, 0)}
-    seen = {"interfaces": files, "fabric": {LEAF_A: frozenset({15})}}
+    seen = {"interfaces": files, "fabric": {LEAF_A: carried(15)}}
     assert planned(on=[pf(PF_A, carrying(1))], **seen) == (RecordClaim(claim(1, PF_A, 0)),)
 
 
@@ -154,13 +155,27 @@ def test_a_setting_tried_alone_is_taken_out_of_a_batch_and_no_other_value_of_it(
 
 
 def test_other_actions_are_tried_once_each():
-    again = [RecordClaim(claim(1, PF_A, 0)), SetFabric(LEAF_A, frozenset({15}))]
+    again = [RecordClaim(claim(1, PF_A, 0)), SetFabric(LEAF_A, carried(15))]
     assert untried(again, [again[0]]) == (again[1],)
-    assert untried(again, [SetFabric(LEAF_A, frozenset({15, 20}))]) == tuple(again)
+    assert untried(again, [SetFabric(LEAF_A, carried(15, 20))]) == tuple(again)
 
 
 def test_what_was_done_may_be_done_again_once_it_was_seen_and_what_was_refused_may_not():
-    done, refused = SetFabric(LEAF_A, frozenset({15})), MAC
+    done, refused = SetFabric(LEAF_A, carried(15)), MAC
     tried = {done: "", refused: "EBUSY"}
     assert pending([done], tried) == tried
     assert pending([], tried) == {refused: "EBUSY"}
+
+
+@pytest.mark.parametrize("bound", [1, 2])
+def test_of_two_files_that_name_a_vf_the_one_counts_whose_port_is_bound_here(bound):
+    left = interface(binding(bound), PF_A, 0)
+    seen = observed(
+        pf(PF_A, vf(PF_A, 0, binding(bound).vf_settings())),
+        interfaces={port_id(1): left, port_id(2): left},
+    )
+    desired = intent(Bindings(invalid={port_id(bound): "vlan 4095"}), seen)
+    other = port_id(3 - bound)
+    claims = [a for a in plan(desired, seen) if isinstance(a, RecordClaim)]
+    assert claims == [RecordClaim(claim(bound, PF_A, 0))]
+    assert RemoveInterface(other) in plan(desired, seen)

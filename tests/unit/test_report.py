@@ -24,6 +24,7 @@ from tests.topology import (
     PF_A,
     PF_B,
     binding,
+    carried,
     claim,
     interface,
     observed,
@@ -44,7 +45,7 @@ def met(**changed):
     whole = {
         "claims": {PORT: CLAIM},
         "interfaces": {PORT: XML},
-        "fabric": {LEAF_A: frozenset({15})},
+        "fabric": {LEAF_A: carried(15)},
     }
     pfs = changed.pop("pfs", [pf(PF_A, vf(PF_A, 0, binding(1).vf_settings()))])
     return observed(*pfs, **(whole | changed))
@@ -71,7 +72,7 @@ def test_a_port_is_met_when_all_of_it_was_seen():
 RECORD, WRITE = RecordClaim(CLAIM), WriteInterface(PORT, XML)
 SET_VLAN = SetVfs(PF_A, ((0, VfSettings(vlan=15)),))
 SET_ALL = SetVfs(PF_A, ((0, binding(1).vf_settings()), (1, RELEASED)))
-OPEN = SetFabric(LEAF_A, frozenset({15}))
+OPEN = SetFabric(LEAF_A, carried(15))
 
 
 @pytest.mark.parametrize(
@@ -86,7 +87,7 @@ OPEN = SetFabric(LEAF_A, frozenset({15}))
             "interface XML not written: disk full",
         ),
         (
-            {"fabric": {LEAF_A: frozenset({20})}},
+            {"fabric": {LEAF_A: carried(20)}},
             {},
             "VLAN 15 not seen open on switch 'leaf1' port 'swp1'",
         ),
@@ -218,7 +219,7 @@ def test_a_port_on_its_way_out_of_a_pf_that_is_not_seen():
 def test_a_vlan_that_should_be_closed_is_nobodys_but_the_hosts():
     seen = met(
         pfs=[pf(PF_A, vf(PF_A, 0, binding(1).vf_settings())), pf(PF_B)],
-        fabric={LEAF_A: frozenset({15, 20, 30}), LEAF_B: frozenset({15})},
+        fabric={LEAF_A: carried(15, 20, 30), LEAF_B: carried(15)},
     )
     found = said(seen, {SetFabric(LEAF_B, frozenset()): "no answer"}, binding(1))
     assert found.ports[PORT].state == PortState.MET

@@ -63,6 +63,7 @@ class PortCreate(ShowOne):
         add("name", nargs="?", default="", help="free text")
         add("--physical-network", required=True, help="as in physical_device_mappings")
         add("--vlan", type=int, default=0, help="VLAN id 1..4094; 0, the default: untagged")
+        add("--network", default="", help="Neutron network id, where the fabric asks for it")
         add("--id", default=None, help="port id, a UUID; default: a new one")
         add("--mac", default=None, help="MAC address; default: a new locally administered one")
         add("--vnic-type", default="direct", help=f"one of: {', '.join(VNIC_TYPES)}")
@@ -88,6 +89,7 @@ class PortCreate(ShowOne):
             mac=given.mac or _new_mac(),
             vlan=given.vlan,
             physical_network=given.physical_network,
+            network_id=given.network,
             vnic_type=given.vnic_type,
             pci_slot=given.pci_slot,
             qos=given.qos,

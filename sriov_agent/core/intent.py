@@ -8,6 +8,7 @@ with most free VFs, the lowest index first.
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 from sriov_agent.core.lldp import links
 from sriov_agent.core.model import Segment, SwitchPort, Vf
@@ -57,6 +58,7 @@ def intent(bindings: Bindings, observed: Observed, *, networks: bool = False) ->
         )
 
     ports = {port: bindings.ports[port] for port in claims}
+    segments = {port: _segments(binding, networks) for port, binding in ports.items()}
     return Desired(
         claims=claims,
         vfs={claims[port].vf: binding.vf_settings() for port, binding in ports.items()},
@@ -64,7 +66,8 @@ def intent(bindings: Bindings, observed: Observed, *, networks: bool = False) ->
             port: Interface(vf=claims[port].vf, mac=binding.mac, vlan=binding.vlan)
             for port, binding in ports.items()
         },
-        fabric=_fabric(ports, claims, observed, networks=networks),
+        segments=segments,
+        fabric=_fabric(segments, claims, observed),
         held=(frozenset(unmet) & observed.claims.keys()) - moving,
         unmet=unmet,
     )
@@ -81,6 +84,7 @@ class _Choice:
         self.recorded = {claim.vf: claim for claim in observed.claims.values()}
         self.holder = {vf: claim.port_id for vf, claim in self.recorded.items()}
         self.macs: dict[str, str] = {}
+        self.carried: dict[str, dict[int, tuple[bool, str]]] = {}
         self.carrying: dict[str | None, list[Vf]] = {}
         for _, vf in sorted(self.vfs.items()):
             self.carrying.setdefault(vf.settings.mac, []).append(vf)
@@ -103,6 +107,9 @@ class _Choice:
     def take(self, vf: Vf, binding: PortBinding) -> None:
         self.holder[vf.address] = binding.port_id
         self.free[vf.pf].pop(vf.address, None)
+        carried = self.carried.setdefault(vf.pf, {})
+        for segment in binding.segments():
+            carried[segment.vlan] = segment.tagged, binding.port_id
         self.macs[binding.mac] = binding.port_id
 
     def vf_for(self, binding: PortBinding) -> Vf | None:
@@ -122,14 +129,23 @@ class _Choice:
         else:
             vf = self._recorded(binding) or self._carrying(binding) or self._free(binding)
         self._check_mac_on_vfs(binding, vf)
+        conflict = self._conflict(binding, vf.pf)
+        if conflict:
+            raise InvalidField("trunk", binding.port_id, conflict)
         return vf
 
     def former_mac(self, vf: Vf, binding: PortBinding) -> str:
-        """The MAC of the port's past, or of the VF's last holder, that is still on the VF."""
+        """The MAC of the port's past, or of the VF's last holder, that is still on the VF.
+
+        The driver of a free VF may show the port's own one; see :attr:`Claim.unset`.
+        """
         seen = vf.settings.mac or ""
         claim = self.recorded.get(vf.address)
+        if seen == binding.mac:
+            shown = not vf.held_by if claim is None else claim.port_id == binding.port_id
+            return seen if shown and (claim is None or claim.unset) else ""
         ours = claim is not None and seen in (claim.mac, claim.former_mac)
-        return seen if ours and seen != binding.mac else ""
+        return seen if ours else ""
 
     def _check_mac(self, binding: PortBinding) -> None:
         if binding.mac in self.macs:
@@ -147,6 +163,20 @@ class _Choice:
             mine = vf.address == own.address or self.holder.get(vf.address) == binding.port_id
             if not mine:
                 raise InvalidField("mac_address", binding.mac, f"already on VF {vf.address}")
+
+    def _conflict(self, binding: PortBinding, pf: str) -> str:
+        """Why a link of the PF cannot carry this port beside those that have a VF of it."""
+        carried = self.carried.get(pf, {})
+        native = {vlan: port for vlan, (tagged, port) in carried.items() if not tagged}
+        for segment in sorted(binding.segments()):
+            tagged, port = carried.get(segment.vlan, (segment.tagged, ""))
+            if tagged != segment.tagged:
+                how = "tagged" if tagged else "untagged"
+                return f"VLAN {segment.vlan} is {how} on PF {pf} for port {port}"
+            if not segment.tagged and native.keys() - {segment.vlan}:
+                ((vlan, port),) = native.items()
+                return f"VLAN {vlan} is the untagged one of PF {pf}, for port {port}"
+        return ""
 
     def _serves(self, vf: Vf, binding: PortBinding) -> bool:
         return self.observed.pfs[vf.pf].physical_network == binding.physical_network
@@ -195,7 +225,14 @@ class _Choice:
             raise InvalidField(
                 "physical_network", binding.physical_network, "; ".join([reason, *unseen])
             )
-        pf = min(pfs, key=lambda pf: (-len(self.free[pf.address]), pf.address))
+        pf = min(
+            pfs,
+            key=lambda pf: (
+                bool(self._conflict(binding, pf.address)),
+                -len(self.free[pf.address]),
+                pf.address,
+            ),
+        )
         if not self.free[pf.address]:
             total = sum(len(pf.vfs) for pf in pfs)
             claimed = sum(vf.address in self.holder for pf in pfs for vf in pf.vfs)
@@ -208,27 +245,28 @@ class _Choice:
         return next(iter(self.free[pf.address].values()))
 
 
+def _segments(binding: PortBinding, networks: bool) -> frozenset[Segment]:
+    segments = binding.segments()
+    return segments if networks else frozenset(replace(s, network_id="") for s in segments)
+
+
 def _fabric(
-    ports: Mapping[str, PortBinding],
-    claims: Mapping[str, Claim],
-    observed: Observed,
-    *,
-    networks: bool,
+    segments: Mapping[str, frozenset[Segment]], claims: Mapping[str, Claim], observed: Observed
 ) -> dict[SwitchPort, frozenset[Segment]]:
     """The segments of each PF on the switch ports it is cabled to.
 
     While it cannot be told where all of a PF's links end, what is open for it and still wanted
     stays open where it was opened.
     """
-    segments: dict[str, set[Segment]] = {}
-    for port, binding in ports.items():
-        if binding.vlan:
-            segment = Segment(binding.vlan, binding.network_id if networks else "")
-            segments.setdefault(claims[port].pf, set()).add(segment)
+    by_pf: dict[str, frozenset[Segment]] = {}
+    for port, asked in segments.items():
+        if asked:
+            pf = claims[port].pf
+            by_pf[pf] = by_pf.get(pf, frozenset()) | asked
     wanted: dict[SwitchPort, frozenset[Segment]] = {}
-    for pf, asked in segments.items():
+    for pf, asked in by_pf.items():
         known = links(observed.pfs.get(pf), observed.cabling)
-        wanted |= dict.fromkeys(known.switch_ports, frozenset(asked))
+        wanted |= dict.fromkeys(known.switch_ports, asked)
         if not known.whole:
             wanted |= {
                 at: seen & asked

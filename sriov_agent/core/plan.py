@@ -41,6 +41,7 @@ def plan(desired: Desired, observed: Observed, scope: Scope = ALL) -> tuple[Acti
         *_claims(desired, observed, scope),
         *_fabric(desired, observed, scope),
         *_vfs(desired, observed, scope),
+        *_set_once(desired, observed, scope),
         *_interfaces(desired, observed, scope),
         *_drops(desired, observed, scope),
     )
@@ -179,10 +180,20 @@ def _vfs(desired: Desired, observed: Observed, scope: Scope) -> Iterator[Action]
         for vf in pf.vfs:
             wanted = wanted_of(vf, pf, claims.get(vf.address), desired)
             change = _whole(wanted.differing(vf.settings), wanted)
+            claim = claims.get(vf.address)
+            if claim and claim.unset and wanted.mac == claim.mac:
+                change = dataclasses.replace(change, mac=wanted.mac)
             if change.items():
                 changes.append((vf.index, change))
         if changes:
             yield SetVfs(address, tuple(changes))
+
+
+def _set_once(desired: Desired, observed: Observed, scope: Scope) -> Iterator[Action]:
+    """Note that a MAC was set which was seen before; follows :func:`_vfs`."""
+    for port, claim in sorted(observed.claims.items()):
+        if port in scope and claim.unset and desired.claims.get(port) == claim:
+            yield RecordClaim(dataclasses.replace(claim, former_mac=""))
 
 
 def _whole(change: VfSettings, wanted: VfSettings) -> VfSettings:

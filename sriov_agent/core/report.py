@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from sriov_agent.core.actions import (
@@ -17,7 +17,7 @@ from sriov_agent.core.actions import (
     WriteInterface,
 )
 from sriov_agent.core.lldp import describe_port, links
-from sriov_agent.core.model import RELEASED, Cabling, SwitchPort, VfSettings
+from sriov_agent.core.model import RELEASED, Cabling, Segment, SwitchPort, VfSettings
 from sriov_agent.core.plan import left_of, segments_on
 from sriov_agent.core.state import Claim, Desired, Observed
 
@@ -121,13 +121,14 @@ def _port(
     if observed.interfaces.get(claim.port_id) != desired.interfaces[claim.port_id]:
         unmet.append(f"interface XML not written{_because(failed, claim)}")
     known = links(observed.pfs.get(claim.pf), observed.cabling)
-    if fabric_required and wanted.vlan:
+    segments = desired.segments.get(claim.port_id, frozenset())
+    if fabric_required and segments:
         unmet += [f"{why}{_error(observed, 'lldp', claim.pf)}" for why in known.unknown]
         unmet += [
-            f"VLAN {wanted.vlan} not seen open on {describe_port(at)}"
+            f"VLAN {_vlans(closed)} not seen open on {describe_port(at)}"
             f"{_fabric_reason(at, observed, failed)}"
             for at in known.switch_ports
-            if not _open(wanted.vlan, at, desired, observed)
+            if (closed := segments - observed.fabric.get(at, frozenset()))
         ]
     return PortReport(
         port_id=claim.port_id,
@@ -137,12 +138,6 @@ def _port(
         unmet=tuple(unmet),
         unsupported=unsupported,
     )
-
-
-def _open(vlan: int, at: SwitchPort, desired: Desired, observed: Observed) -> bool:
-    """Whether every segment with this VLAN that is wanted on a switch port was seen there."""
-    wanted = {segment for segment in desired.fabric.get(at, ()) if segment.vlan == vlan}
-    return wanted <= observed.fabric.get(at, frozenset())
 
 
 def _missing(wanted: VfSettings, seen: VfSettings) -> VfSettings:
@@ -192,12 +187,15 @@ def _unmet_fabric(
 ) -> tuple[str, ...]:
     """VLANs that should be closed and were seen open."""
     return tuple(
-        f"VLAN {', '.join(str(segment.vlan) for segment in sorted(extra))} still open on "
-        f"{describe_port(switch_port)}"
-        + _fabric_reason(switch_port, observed, failed)
+        f"VLAN {_vlans(extra)} still open on "
+        f"{describe_port(switch_port)}" + _fabric_reason(switch_port, observed, failed)
         for switch_port, seen in observed.fabric.items()
         if (extra := seen - segments_on(switch_port, seen, desired, observed))
     )
+
+
+def _vlans(segments: Iterable[Segment]) -> str:
+    return ", ".join(f"{s.vlan}{'' if s.tagged else ' untagged'}" for s in sorted(segments))
 
 
 def _fabric_reason(

@@ -31,6 +31,9 @@ VNIC_TYPES = ("direct",)
 class PortBinding:
     """One port that is bound to this host: the desired side, checked on construction.
 
+    ``trunk`` are the VLANs of a VF whose guest tags its frames itself, and at most one that it
+    sends untagged: then the VF has no VLAN.
+
     :raises InvalidField: for the first field that cannot be accepted
     """
 
@@ -49,6 +52,7 @@ class PortBinding:
     link_state: LinkState = LinkState.AUTO
     min_tx_rate: int = 0
     max_tx_rate: int = 0
+    trunk: tuple[Segment, ...] = ()
 
     def __post_init__(self) -> None:
         put = object.__setattr__
@@ -83,10 +87,41 @@ class PortBinding:
             raise InvalidField(
                 "min_tx_rate", self.min_tx_rate, f"above max_tx_rate {self.max_tx_rate}"
             )
+        put(self, "trunk", _trunk(self.trunk))
+        if self.trunk and self.vlan:
+            raise InvalidField("trunk", self.vlan, "the VF of a trunk has no VLAN of its own")
+
+    def segments(self) -> frozenset[Segment]:
+        """What of this port its link carries."""
+        if self.trunk:
+            return frozenset(self.trunk)
+        return frozenset({Segment(self.vlan, self.network_id)} if self.vlan else ())
 
     def vf_settings(self) -> VfSettings:
         """Every setting of the port's VF: what was not asked for is as on an unused VF."""
         return VfSettings(**{name: getattr(self, name) for name in SETTINGS})
+
+
+def _trunk(given: object) -> tuple[Segment, ...]:
+    """Segments, also as JSON has them, by VLAN."""
+    if not isinstance(given, list | tuple):
+        raise InvalidField("trunk", given, "expected a list of segments")
+    found: dict[int, Segment] = {}
+    for entry in given:
+        try:
+            segment = entry if isinstance(entry, Segment) else Segment(**entry)
+        except TypeError:
+            raise InvalidField("trunk", entry, "expected vlan, network_id and tagged") from None
+        fields.integer(segment.vlan, "trunk", 1, fields.MAX_VLAN)
+        fields.boolean(segment.tagged, "trunk")
+        if segment.network_id:
+            fields.port_id(segment.network_id, "trunk")
+        if segment.vlan in found:
+            raise InvalidField("trunk", segment.vlan, "twice in one trunk")
+        found[segment.vlan] = segment
+    if sum(not segment.tagged for segment in found.values()) > 1:
+        raise InvalidField("trunk", list(found), "at most one VLAN is untagged")
+    return tuple(sorted(found.values()))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,6 +151,15 @@ class Claim:
     mac: str = ""
     former_mac: str = ""
 
+    @property
+    def unset(self) -> bool:
+        """Whether the VF showed the port's MAC before anybody set it.
+
+        A driver can announce an address by itself, which the VF loses when it is reset: the guest
+        would start with another. Such a MAC is set once although it is seen.
+        """
+        return bool(self.mac) and self.mac == self.former_mac
+
     def release(self, seen: VfSettings) -> VfSettings:
         """What the VF is set to when the port goes.
 
@@ -139,6 +183,7 @@ class Interface:
 class Desired:
     """What this host should look like.
 
+    ``segments`` are what each port needs of the fabric, ``fabric`` what that makes on each link.
     ``unmet`` maps port id to why nothing (new) can be wanted for it; the ports in ``held``
     keep what they have.
     """
@@ -146,6 +191,7 @@ class Desired:
     claims: Mapping[str, Claim] = field(default_factory=dict)
     vfs: Mapping[str, VfSettings] = field(default_factory=dict)
     interfaces: Mapping[str, Interface] = field(default_factory=dict)
+    segments: Mapping[str, frozenset[Segment]] = field(default_factory=dict)
     fabric: Mapping[SwitchPort, frozenset[Segment]] = field(default_factory=dict)
     held: frozenset[str] = frozenset()
     unmet: Mapping[str, str] = field(default_factory=dict)

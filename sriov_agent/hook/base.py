@@ -100,6 +100,9 @@ class JsonHook(Hook):
     def apply(
         self, link: SwitchPort, wanted: Mapping[SwitchPort, frozenset[Segment]]
     ) -> frozenset[Segment]:
+        for segment in sorted(wanted[link]):
+            if not segment.tagged:
+                raise Refused(f"VLAN {segment.vlan} untagged: this hook opens tagged VLANs alone")
         vlans = sorted(segment.vlan for segment in wanted[link])
         return _segments(self.ask(self._request("apply", link=as_json(link), vlans=vlans)))
 

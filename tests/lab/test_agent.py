@@ -109,6 +109,48 @@ def test_the_last_user_of_a_vlan_closes_it(host, pfs):
     assert 15 not in open_vlans(pf)
 
 
+@pytest.fixture
+def guest():
+    """Attaches a guest to a VF, with an interface in each VLAN that it tags itself."""
+
+    def attach(vf, vlans):
+        run("vf-guest", "attach", vf, "router", "192.0.2.9/24")
+        listed = json.loads(run("ip", "-n", "router", "-j", "link"))
+        netdev = next(link["ifname"] for link in listed if link["ifname"] != "lo")
+        for vlan, address in vlans.items():
+            tagged = ["link", netdev, "name", f"vlan{vlan}", "type", "vlan", "id", str(vlan)]
+            run("ip", "-n", "router", "link", "add", *tagged)
+            run("ip", "-n", "router", "address", "add", address, "dev", f"vlan{vlan}")
+            run("ip", "-n", "router", "link", "set", f"vlan{vlan}", "up")
+
+    yield attach
+    if "router" in run("ip", "netns", "list"):
+        for link in json.loads(run("ip", "-n", "router", "-j", "link", "show", "type", "vlan")):
+            run("ip", "-n", "router", "link", "delete", link["ifname"])
+        run("vf-guest", "detach", "router")
+
+
+@pytest.mark.parametrize("vlans", [{15}, {15, 16}], ids=str)
+def test_the_guest_of_a_trunk_reaches_its_vlans_by_tagging_and_no_other(host, pfs, guest, vlans):
+    trunk = ",".join(map(str, sorted(vlans)))
+    port = host.create("router", "--trunk", trunk, "--mac", "02:cc:00:00:00:09")
+    pf = next(pf for pf in pfs if pf["pci"] == port["pf"])
+    assert port["trunk"] == trunk.replace(",", ", ")
+    assert vlan(pf, port["vf_index"]) == (0, 0)
+    assert open_vlans(pf) == {FLOOR_VLAN, *vlans}
+    assert "<vlan" not in host.do("port", "xml", "router")
+    leaves = {leaf["name"]: leaf for leaf in json.loads(TOPOLOGY.read_text())["leaves"]}
+    tenants = {
+        tenant["vlan"]: tenant["address"].partition("/")[0]
+        for tenant in leaves[pf["leaf"]]["tenant"]["interfaces"]
+    }
+    guest(port["vf"], {15: "198.51.100.9/24", 16: "203.0.113.9/24"})
+    reached = {tag for tag, address in tenants.items() if witness.pings("router", address)}
+    assert reached == vlans
+    host.delete("router")
+    assert not witness.pings("router", tenants[15])
+
+
 def test_what_the_nic_lacks_is_reported_and_stops_nothing(host, pfs):
     port = host.create("limited", "--vlan", "15", "--link-state", "disable")
     assert (port["state"], port["unsupported"]) == ("met", "link_state")

@@ -122,3 +122,16 @@ def test_a_vf_that_somebody_else_uses_is_never_touched(compute):
         compute.hear("port.delete.end", neutron.deleted(number))
 
     assert compute.settings() == before
+
+
+def test_a_mac_that_the_vfs_driver_shows_by_itself_is_set_once(compute):
+    own = binding(1, vlan=0, pci_slot=VF_A0)
+    vf = compute.kernel.vf(PF_A, 0)
+    vf.own_mac, vf.settings = own.mac, replace(RELEASED, mac=own.mac)
+    compute.ports.create(own)
+    for _ in range(3):
+        compute.reconcile()
+    assert compute.report(1).state == PortState.MET
+    set_to = [change.mac for _, changes in compute.kernel.messages for _, change in changes]
+    assert set_to == [own.mac]
+    assert not compute.claims()[port_id(1)].unset

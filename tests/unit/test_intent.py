@@ -239,3 +239,38 @@ def test_networks_are_told_apart_only_where_the_fabric_does():
     assert intent(asked, seen).fabric == {LEAF_A: carried(15)}
     told_apart = intent(asked, seen, networks=True).fabric
     assert told_apart == {LEAF_A: {Segment(15, network)}}
+
+
+def trunk(number, *vlans, native=0, **given):
+    segments = [*map(Segment, vlans), *([Segment(native, tagged=False)] if native else [])]
+    return binding(number, vlan=0, trunk=tuple(segments), **given)
+
+
+def test_a_trunks_vlans_are_on_the_link_and_none_is_on_the_vf():
+    desired = intent(bindings(trunk(1, 15, 20, native=30)), observed(pf(PF_A)))
+    assert desired.fabric == {LEAF_A: {Segment(15), Segment(20), Segment(30, tagged=False)}}
+    assert desired.vfs[vf_address(PF_A, 0)].vlan == 0
+    assert desired.interfaces[port_id(1)].vlan == 0
+
+
+@pytest.mark.parametrize(
+    ("other", "why"),
+    [
+        (trunk(2, 15, native=31), "VLAN 30 is the untagged one of PF"),
+        (trunk(2, 30), "VLAN 30 is untagged on PF"),
+        (binding(2, vlan=30), "VLAN 30 is untagged on PF"),
+    ],
+)
+def test_what_a_pf_cannot_carry_beside_another_port_goes_to_another_pf_or_is_refused(other, why):
+    first = trunk(1, 15, native=30)
+    apart = intent(bindings(first, other), observed(pf(PF_A), pf(PF_B)))
+    assert {claim.pf for claim in apart.claims.values()} == {PF_A, PF_B}
+    together = intent(bindings(first, other), observed(pf(PF_A)))
+    assert together.claims.keys() == {port_id(1)}
+    assert why in together.unmet[port_id(2)]
+    assert together.fabric == {LEAF_A: first.segments()}
+
+
+def test_the_same_untagged_vlan_serves_two_trunks():
+    both = intent(bindings(trunk(1, native=30), trunk(2, 15, native=30)), observed(pf(PF_A)))
+    assert both.unmet == {}

@@ -1,12 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
+import dataclasses
+import json
 from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sriov_agent.core.model import RELEASED, SETTINGS, LinkState, VfSettings
-from sriov_agent.core.state import ALL, Scope
+from sriov_agent.core.model import RELEASED, SETTINGS, LinkState, Segment, VfSettings
+from sriov_agent.core.state import ALL, PortBinding, Scope
 from sriov_agent.exceptions import InvalidField
 from tests.topology import LEAF_A, binding, claim, port_id, port_mac
 from tests.worlds import vf_settings
@@ -141,3 +143,31 @@ def test_a_scope_is_all_ports_or_the_ones_it_names():
     assert port_id(1) in Scope(frozenset({port_id(1)}))
     assert port_id(2) not in Scope(frozenset({port_id(1)}))
     assert port_id(1) not in Scope(frozenset())
+
+
+@pytest.mark.parametrize(
+    ("given", "why"),
+    [
+        ({"trunk": ["15"]}, "expected vlan, network_id and tagged"),
+        ({"trunk": [{"id": 15}]}, "expected vlan, network_id and tagged"),
+        ({"trunk": "15"}, "expected a list"),
+        ({"trunk": [{"vlan": 4095}]}, "1..4094"),
+        ({"trunk": [{"vlan": "15"}]}, "trunk"),
+        ({"trunk": [{"vlan": 15, "tagged": "no"}]}, "trunk"),
+        ({"trunk": [{"vlan": 15, "network_id": "web"}]}, "UUID"),
+        ({"trunk": [Segment(15), Segment(15, tagged=False)]}, "twice in one trunk"),
+        ({"trunk": [Segment(15, tagged=False), Segment(16, tagged=False)]}, "at most one"),
+        ({"trunk": [Segment(15)], "vlan": 16}, "has no VLAN of its own"),
+    ],
+)
+def test_a_trunk_that_no_link_can_carry_is_refused(given, why):
+    with pytest.raises(InvalidField, match=why):
+        binding(1, **({"vlan": 0} | given))
+
+
+def test_a_trunk_is_the_same_after_json():
+    network = "11111111-2222-4333-8444-555555555555"
+    given = binding(1, vlan=0, trunk=[Segment(16, network), Segment(15, tagged=False)])
+    again = PortBinding(**json.loads(json.dumps(dataclasses.asdict(given))))
+    assert again == given
+    assert again.trunk == (Segment(15, tagged=False), Segment(16, network))

@@ -11,7 +11,7 @@ from oslo_config import cfg
 
 from sriov_agent import conf as options
 from sriov_agent.cmd.ctl import app
-from sriov_agent.core.model import LldpId, SwitchPort
+from sriov_agent.core.model import LldpId, Segment, SwitchPort
 from sriov_agent.core.report import PortReport, PortState, Report
 from sriov_agent.core.state import Claim, Interface
 from sriov_agent.libvirt.files import InterfaceFiles
@@ -233,6 +233,22 @@ def test_names_are_shown_escaped(host, form):
         out = host.do(*command, "-f", form)
         assert all(line.isprintable() for line in out.split("\n"))
         assert "a\\x1b[2Jb\\x1fc\\nd\\u202e<b>&\\x00\\x7f|+" in out
+
+
+def test_a_trunk_is_kept_with_its_vlans_and_networks(host):
+    network = "11111111-2222-4333-8444-555555555555"
+    port = host.create("--trunk", f"15,16={network}", "--native", "30", "router")
+    kept = host.ports.bindings().ports[port["id"]]
+    assert kept.trunk == (Segment(15), Segment(16, network), Segment(30, tagged=False))
+    assert kept.vlan == 0
+    assert port["trunk"] == "15, 16, 30 untagged"
+
+
+@pytest.mark.parametrize("trunk", ["", "15,", "web", "15:16"])
+def test_a_trunk_that_is_none_is_a_matter_of_usage(host, trunk):
+    status, _, err = host("port", "create", "--physical-network", "physnet2", "--trunk", trunk)
+    assert status == 2
+    assert "--trunk" in err
 
 
 def test_what_the_wire_said_is_shown_escaped(host):

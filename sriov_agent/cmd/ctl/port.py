@@ -8,6 +8,7 @@ import random
 import time
 import uuid
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from cliff.command import Command
@@ -17,7 +18,7 @@ from cliff.show import ShowOne
 from sriov_agent import conf as options
 from sriov_agent.cmd.ctl.base import clean, escaped, sriovctl
 from sriov_agent.core import fields
-from sriov_agent.core.model import LinkState
+from sriov_agent.core.model import LinkState, Segment
 from sriov_agent.core.state import VNIC_TYPES, PortBinding
 from sriov_agent.exceptions import ConfigError, InvalidField, Unavailable
 from sriov_agent.libvirt.files import InterfaceFiles
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 _LIST = ("id", "name", "mac", "vlan", "physical_network", "vf", "switch", "switch_port", "state")
 _SHOW = (
     *_LIST[:5],
+    "trunk",
     "vnic_type",
     "pci_slot",
     "qos",
@@ -64,6 +66,20 @@ class PortCreate(ShowOne):
         add("--physical-network", required=True, help="as in physical_device_mappings")
         add("--vlan", type=int, default=0, help="VLAN id 1..4094; 0, the default: untagged")
         add("--network", default="", help="Neutron network id, where the fabric asks for it")
+        add(
+            "--trunk",
+            type=_segments,
+            default=[],
+            metavar="VLAN[=NETWORK],...",
+            help="VLANs that the guest tags itself; then the VF has none",
+        )
+        add(
+            "--native",
+            type=_segments,
+            default=[],
+            metavar="VLAN[=NETWORK]",
+            help="the VLAN of what the guest of a trunk sends untagged",
+        )
         add("--id", default=None, help="port id, a UUID; default: a new one")
         add("--mac", default=None, help="MAC address; default: a new locally administered one")
         add("--vnic-type", default="direct", help=f"one of: {', '.join(VNIC_TYPES)}")
@@ -90,6 +106,7 @@ class PortCreate(ShowOne):
             vlan=given.vlan,
             physical_network=given.physical_network,
             network_id=given.network,
+            trunk=(*given.trunk, *(replace(segment, tagged=False) for segment in given.native)),
             vnic_type=given.vnic_type,
             pci_slot=given.pci_slot,
             qos=given.qos,
@@ -210,11 +227,17 @@ def _show(app: "Sriovctl", port_id: str) -> tuple[tuple[str, ...], tuple[object,
 def _facts(port: Port, status: Mapping[str, Json]) -> dict[str, Json]:
     unmet = status.get("unmet") or ([port.error] if port.error else [])
     facts = {"id": port.port_id, **port.document, **status}
+    trunk = port.document.get("trunk")
+    facts["trunk"] = ", ".join(map(_segment, trunk if isinstance(trunk, list) else []))
     facts["state"] = status.get("state", "unmet" if port.error else "new")
     facts["unmet"] = "; ".join(map(str, unmet if isinstance(unmet, list) else []))
     lacking = status.get("unsupported")
     facts["unsupported"] = ", ".join(map(str, lacking if isinstance(lacking, list) else []))
     return facts
+
+
+def _segment(entry: Mapping[str, Json]) -> str:
+    return f"{entry.get('vlan')}{'' if entry.get('tagged') else ' untagged'}"
 
 
 def _find(app: "Sriovctl", wanted: str) -> Port:
@@ -250,6 +273,15 @@ def _seconds(text: str) -> float:
         if 0 <= (seconds := float(text)) < math.inf:
             return seconds
     raise argparse.ArgumentTypeError(f"expected a number of seconds, not {text!r}")
+
+
+def _segments(text: str) -> list[Segment]:
+    """``15,16=NETWORK`` as segments.
+
+    :raises ValueError: if it is none, as argparse wants it
+    """
+    pairs = (entry.partition("=") for entry in text.split(","))
+    return [Segment(int(vlan), network) for vlan, _, network in pairs]
 
 
 def _new_mac() -> str:

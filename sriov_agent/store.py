@@ -8,11 +8,12 @@ source, the interface XML and the kernel.
 import json
 import sqlite3
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from sriov_agent.core.lldp import as_json as neighbor_json
-from sriov_agent.core.model import Cabling, KnownCabling, LldpId, SwitchPort
+from sriov_agent.core.model import Cabling, KnownCabling, LldpId, Segment, SwitchPort
 from sriov_agent.core.report import PortReport, Report
 from sriov_agent.core.state import Claim
 from sriov_agent.database import Database
@@ -60,14 +61,17 @@ _SCHEMA = (
     """,
 )
 
-_LLDP = ("CREATE TABLE lldp (uplink TEXT PRIMARY KEY, cabling TEXT NOT NULL) STRICT",)
+_VIEWS = (
+    "CREATE TABLE lldp (uplink TEXT PRIMARY KEY, cabling TEXT NOT NULL) STRICT",
+    "CREATE TABLE fabric (link TEXT PRIMARY KEY, wanted TEXT NOT NULL) STRICT",
+)
 
 
 class Store:
     """The record in one SQLite file. All methods raise ``Unavailable`` if it cannot be used."""
 
     def __init__(self, path: Path) -> None:
-        self.database = Database(path, _SCHEMA, _LLDP)
+        self.database = Database(path, _SCHEMA, _VIEWS)
 
     def claims(self) -> dict[str, Claim]:
         """Every claim by port id."""
@@ -158,7 +162,13 @@ class Store:
         """Keep the last report and the counters for ``sriovctl``."""
         rows = [(port, json.dumps(as_json(entry))) for port, entry in report.ports.items()]
         cabling = [(at, json.dumps(_cabling_json(found))) for at, found in report.cabling.items()]
+        fabric = [
+            (json.dumps(asdict(link)), json.dumps([asdict(s) for s in sorted(wanted)]))
+            for link, wanted in report.fabric.items()
+        ]
         with self.database.transaction() as db:
+            db.execute("DELETE FROM fabric")
+            db.executemany("INSERT INTO fabric VALUES (?, ?)", fabric)
             db.execute("DELETE FROM lldp")
             db.executemany("INSERT INTO lldp VALUES (?, ?)", cabling)
             db.execute("DELETE FROM status")
@@ -177,6 +187,17 @@ class Store:
         with self.database.transaction() as db:
             rows = db.execute("SELECT uplink, cabling FROM lldp").fetchall()
         return {row["uplink"]: json.loads(row["cabling"]) for row in rows}
+
+    def fabric(self) -> dict[SwitchPort, frozenset[Segment]]:
+        """What the last pass wanted open on each link."""
+        with self.database.transaction() as db:
+            rows = db.execute("SELECT link, wanted FROM fabric").fetchall()
+        return {
+            _link(json.loads(row["link"])): frozenset(
+                Segment(**segment) for segment in json.loads(row["wanted"])
+            )
+            for row in rows
+        }
 
     def counters(self) -> dict[str, int]:
         """What was counted since the agent started, by name."""
@@ -207,6 +228,11 @@ def _cabling_json(cabling: Cabling) -> dict[str, object]:
         "reason": cabling.reason,
         "neighbors": [neighbor_json(neighbor) for neighbor in cabling.neighbors],
     }
+
+
+def _link(stored: dict[str, Any]) -> SwitchPort:
+    ids = {name: LldpId(**stored[name]) for name in ("chassis_id", "port_id")}
+    return SwitchPort(**{**stored, **ids})
 
 
 def _key(switch_port: SwitchPort) -> tuple[str, str, str, str, str]:

@@ -53,12 +53,13 @@ class PortReport:
 class Report:
     """The host after a pass. ``unmet`` holds what belongs to no single port.
 
-    ``cabling`` is what is made of LLDP, by uplink.
+    ``cabling`` is what is made of LLDP, by uplink, and ``fabric`` what is to be open on each link.
     """
 
     ports: Mapping[str, PortReport] = field(default_factory=dict)
     unmet: tuple[str, ...] = ()
     cabling: Mapping[str, Cabling] = field(default_factory=dict)
+    fabric: Mapping[SwitchPort, frozenset[Segment]] = field(default_factory=dict)
 
 
 def report(
@@ -93,6 +94,10 @@ def report(
         ports=ports,
         unmet=unknown + _unmet_fabric(desired, observed, failed),
         cabling=observed.cabling,
+        fabric={
+            **desired.fabric,
+            **{at: segments_on(at, s, desired, observed) for at, s in observed.fabric.items()},
+        },
     )
 
 

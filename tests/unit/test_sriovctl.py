@@ -14,9 +14,11 @@ from sriov_agent.cmd.ctl import app
 from sriov_agent.core.model import LldpId, Segment, SwitchPort
 from sriov_agent.core.report import PortReport, PortState, Report
 from sriov_agent.core.state import Claim, Interface
+from sriov_agent.hook.base import as_json
 from sriov_agent.libvirt.files import InterfaceFiles
 from sriov_agent.sources.ports import Ports
 from sriov_agent.store import Store
+from tests.topology import LEAF_A, LEAF_B, carried
 
 ID = "6c3a1f0e-5f0a-4f7e-9f53-0d2f2f0a6a01"
 MAC = "02:00:00:00:00:01"
@@ -271,6 +273,39 @@ def test_what_the_wire_said_is_shown_escaped(host):
     assert json.loads(host.do("agent", "show", "-f", "json"))["passes"] == 3
 
 
+def test_the_fabric_is_shown_as_wanted_and_as_the_device_manager_says(host):
+    answer = {"links": [{**as_json(LEAF_A), "vlans": [15, 99]}]}
+    hook = host.config.parent / "hook"
+    hook.write_text(f"#!/bin/sh\ncat > /dev/null\necho '{json.dumps(answer)}'\n")
+    hook.chmod(0o755)
+    with host.config.open("a") as config:
+        config.write(f"[fabric]\nhook = exec\n[hook_exec]\ncommand = {hook}\n")
+    host.store.save(Report(fabric={LEAF_A: carried(15, 16), LEAF_B: carried(20)}), {})
+
+    def listed(command):
+        rows = json.loads(host.do("fabric", command, "-f", "json"))
+        return [(r["switch"], r["port"], r["vlan"], r["wanted"], r["open"]) for r in rows]
+
+    differing = [
+        ("leaf1", "swp1", 16, True, False),
+        ("leaf1", "swp1", 99, False, True),
+        ("leaf2", "swp1", 20, True, "unknown"),
+    ]
+    assert listed("show") == [("leaf1", "swp1", 15, True, True), *differing]
+    assert listed("diff") == differing
+
+    hook.unlink()
+    status, _, err = host("fabric", "diff")
+    assert status == 1
+    one_sentence(err, str(hook))
+
+
+def test_of_a_fabric_that_somebody_else_configures_nothing_is_known(host):
+    host.store.save(Report(fabric={LEAF_A: carried(15)}), {})
+    (row,) = json.loads(host.do("fabric", "diff", "-f", "json"))
+    assert (row["vlan"], row["wanted"], row["open"]) == (15, True, "unknown")
+
+
 def test_a_port_on_its_way_out_is_still_listed(host):
     claim = Claim(port_id=ID, vf=VF, pf="0000:3b:00.0", index=1, mac=MAC)
     report = PortReport(port_id=ID, state=PortState.RELEASING, claim=claim, unmet=("VF busy",))
@@ -331,7 +366,12 @@ COMMANDS = [f"port {verb}" for verb in ("create", "delete", "list", "show", "xml
 
 
 @pytest.mark.parametrize(
-    "command", [*COMMANDS, "vf list", "pf list", "lldp neighbors", "lldp accept", "agent show"]
+    "command",
+    [
+        *COMMANDS,
+        *("vf list", "pf list", "lldp neighbors", "lldp accept"),
+        *("fabric show", "fabric diff", "agent show"),
+    ],
 )
 def test_help_has_an_example(command):
     status, out, err = run(*command.split(), "--help")

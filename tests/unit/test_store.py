@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sriov_agent.core.model import Cabling, LldpId
+from sriov_agent.core.model import Cabling, LldpId, Segment
 from sriov_agent.core.report import PortReport, PortState, Report
 from sriov_agent.exceptions import Unavailable
 from sriov_agent.store import Store, as_json
@@ -17,6 +17,7 @@ from tests.topology import (
     LEAF_B,
     PF_A,
     PF_B,
+    carried,
     claim,
     neighbor,
     port_id,
@@ -194,8 +195,18 @@ def test_a_record_of_an_earlier_version_is_kept(store):
     store.record(ON_1)
     with store.database.transaction() as db:
         db.execute("DROP TABLE lldp")
+        db.execute("DROP TABLE fabric")
         db.execute("PRAGMA user_version=1")
     again = Store(store.database.path)
     assert again.claims() == {port_id(1): ON_1}
     again.save(Report(cabling=CABLING), {})
     assert again.lldp().keys() == CABLING.keys()
+
+
+def test_what_the_last_pass_wanted_open_is_kept(store):
+    wanted = {LEAF_A: frozenset({Segment(15, "net"), Segment(16, tagged=False)}), LEAF_B: carried()}
+    store.save(Report(fabric=wanted), {})
+    assert store.fabric() == wanted
+    assert [link.system_name for link in store.fabric()] == ["leaf1", "leaf2"]
+    store.save(Report(), {})
+    assert store.fabric() == {}

@@ -4,13 +4,20 @@
 Source: IEEE 802.1AB-2016, clauses 8.2 to 8.5 (LLDPDU and TLV formats).
 """
 
-import ipaddress
 import struct
 from collections.abc import Iterator
 
 from sriov_agent.core import fields
 from sriov_agent.core.model import LldpId, Neighbor
 from sriov_agent.exceptions import InvalidField
+from sriov_agent.host.lldp.identifier import (
+    CAPABILITIES,
+    CHASSIS_SUBTYPES,
+    PORT_SUBTYPES,
+    identifier,
+    network_address,
+    text,
+)
 
 ETHERTYPE_LLDP, _ETHERTYPE_VLAN = 0x88CC, 0x8100
 _END, _CHASSIS_ID, _PORT_ID, _TTL = 0, 1, 2, 3
@@ -20,22 +27,6 @@ _ORGANIZATION = 127
 _PVID, _VLAN_NAME = bytes.fromhex("0080c201"), bytes.fromhex("0080c203")
 _AGGREGATIONS = (bytes.fromhex("00120f03"), bytes.fromhex("0080c207"))
 _AGGREGATED = 2
-
-#: Subtype names as lldpd prints them, for chassis ids and for port ids.
-_CHASSIS_SUBTYPES = {2: "ifalias", 4: "mac", 5: "ip", 6: "ifname", 7: "local"}
-_PORT_SUBTYPES = {1: "ifalias", 3: "mac", 4: "ip", 5: "ifname", 7: "local"}
-_CAPABILITY_NAMES = (
-    "Other",
-    "Repeater",
-    "Bridge",
-    "Wlan",
-    "Router",
-    "Tel",
-    "Docsis",
-    "Station",
-)
-_MAC_BYTES = 6
-_ADDRESS_FAMILIES = {1: 4, 2: 16}
 
 
 def read_frame(frame: bytes, *, tagged: bool = False) -> Neighbor:
@@ -66,10 +57,10 @@ def read_frame(frame: bytes, *, tagged: bool = False) -> Neighbor:
         if kind == _ORGANIZATION:
             specific.append((value[:4], value[4:]))
     return Neighbor(
-        chassis_id=_identifier("chassis_id", chassis, _CHASSIS_SUBTYPES),
-        port_id=_identifier("port_id", port, _PORT_SUBTYPES),
-        system_name=_text(rest.get(_SYSTEM_NAME, b"")),
-        port_description=_text(rest.get(_PORT_DESCRIPTION, b"")),
+        chassis_id=_identifier("chassis_id", chassis, CHASSIS_SUBTYPES),
+        port_id=_identifier("port_id", port, PORT_SUBTYPES),
+        system_name=text(rest.get(_SYSTEM_NAME, b"")),
+        port_description=text(rest.get(_PORT_DESCRIPTION, b"")),
         management_addresses=tuple(
             address
             for kind, value in tlvs[3:]
@@ -114,38 +105,24 @@ def _tlvs(frame: bytes, position: int) -> Iterator[tuple[int, bytes]]:
 def _identifier(field: str, value: bytes, subtypes: dict[int, str]) -> LldpId:
     if len(value) < 2:
         raise InvalidField(field, value.hex(), "expected a subtype and a value")
-    name, octets = subtypes.get(value[0], "unhandled"), value[1:]
-    if name == "mac" and len(octets) == _MAC_BYTES:
-        return LldpId(name, octets.hex(":"))
-    if name == "ip" and (address := _address(octets)):
-        return LldpId(name, address)
-    if name in ("mac", "ip", "unhandled"):
-        return LldpId("unhandled", octets.hex(" ").upper())
-    return LldpId(name, _text(octets))
+    return identifier(value[0], value[1:], subtypes)
 
 
 def _management_address(value: bytes) -> str:
-    return _address(value[1 : 1 + value[0]]) if value else ""
-
-
-def _address(octets: bytes) -> str:
-    """An address with its IANA family in front, or ""."""
-    if octets and len(octets) == 1 + _ADDRESS_FAMILIES.get(octets[0], -1):
-        return str(ipaddress.ip_address(octets[1:]))
-    return ""
+    return network_address(value[1 : 1 + value[0]]) if value else ""
 
 
 def _capabilities(value: bytes) -> frozenset[str]:
     if len(value) < 4:
         return frozenset()
     enabled = int.from_bytes(value[2:4], "big")
-    return frozenset(name for bit, name in enumerate(_CAPABILITY_NAMES) if enabled >> bit & 1)
+    return frozenset(name for bit, name in enumerate(CAPABILITIES) if enabled >> bit & 1)
 
 
 def _vlan(value: bytes) -> Iterator[tuple[int, str]]:
     """A VLAN's id and name, if it has an id."""
     if len(value) >= 3 and _vlan_id(value):
-        yield _vlan_id(value), _text(value[3 : 3 + value[2]])
+        yield _vlan_id(value), text(value[3 : 3 + value[2]])
 
 
 def _vlan_id(value: bytes) -> int:
@@ -158,7 +135,3 @@ def _aggregation(value: bytes) -> int:
     if len(value) < 5 or not value[0] & _AGGREGATED:
         return 0
     return int.from_bytes(value[1:5], "big")
-
-
-def _text(octets: bytes) -> str:
-    return octets.decode("utf-8", "replace").partition("\0")[0]

@@ -6,14 +6,21 @@ LLDP-EXT-DOT3-MIB). Of two neighbors on one port that have the chassis and the s
 last change in common, lldpd serves only one.
 """
 
-import ipaddress
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TypeVar
 
 from sriov_agent.core import fields
 from sriov_agent.core.model import Heard, LldpId, Neighbor, Uplink
 from sriov_agent.exceptions import Unavailable
+from sriov_agent.host.lldp.identifier import (
+    CAPABILITIES,
+    CHASSIS_SUBTYPES,
+    PORT_SUBTYPES,
+    identifier,
+    network_address,
+    text,
+)
 
 Oid = tuple[int, ...]
 T = TypeVar("T", bytes, int)
@@ -44,13 +51,6 @@ EVIDENCE = tuple(
     _columns(column[:-1], column[-1], column[-1])
     for column in ((*_REMOTE, 12), _ADDRESS, _PVID, _VLAN_NAME, _AGGREGATION)
 )
-
-#: Subtype names as lldpd prints them, for chassis ids and for port ids.
-_CHASSIS_SUBTYPES = {2: "ifalias", 4: "mac", 5: "ip", 6: "ifname", 7: "local"}
-_PORT_SUBTYPES = {1: "ifalias", 3: "mac", 4: "ip", 5: "ifname", 7: "local"}
-_CAPABILITIES = "Other Repeater Bridge Wlan Router Tel Docsis Station".split()
-_MAC_BYTES = 6
-_ADDRESS_BYTES = {1: 4, 2: 16}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,7 +96,7 @@ def read(rows: Mapping[Oid, bytes | int]) -> Tables:
     :param rows: what was served: integers, and octets
     :raises Unavailable: if there is no chassis id, as without an LLDP agent
     """
-    chassis_id = _identifier(rows.get(_CHASSIS_KIND), rows.get(CHASSIS_ID), _CHASSIS_SUBTYPES)
+    chassis_id = _identifier(rows.get(_CHASSIS_KIND), rows.get(CHASSIS_ID), CHASSIS_SUBTYPES)
     if chassis_id is None:
         raise Unavailable("the LLDP-MIB has no chassis id")
     neighbors: dict[int, dict[tuple[LldpId, LldpId], Neighbor]] = {}
@@ -194,7 +194,7 @@ def _ports(rows: Mapping[Oid, bytes | int]) -> dict[int, Port]:
     found: dict[int, Port] = {}
     for index in sorted(ids.keys() | names.keys()):
         description, name = _text(descriptions.get(index)), _text(names.get(index))
-        port_id = _identifier(kinds.get(index), ids.get(index), _PORT_SUBTYPES)
+        port_id = _identifier(kinds.get(index), ids.get(index), PORT_SUBTYPES)
         if port_id is None and name:
             port_id = LldpId("ifname", name)
         if port_id and len(index) == 1:
@@ -222,10 +222,8 @@ def _neighbors(rows: Mapping[Oid, bytes | int]) -> Iterator[tuple[int, Neighbor 
     for index in sorted({*chassis_kinds, *chassis_ids, *port_kinds, *port_ids}):
         if len(index) != 3:
             continue
-        chassis_id = _identifier(
-            chassis_kinds.get(index), chassis_ids.get(index), _CHASSIS_SUBTYPES
-        )
-        port_id = _identifier(port_kinds.get(index), port_ids.get(index), _PORT_SUBTYPES)
+        chassis_id = _identifier(chassis_kinds.get(index), chassis_ids.get(index), CHASSIS_SUBTYPES)
+        port_id = _identifier(port_kinds.get(index), port_ids.get(index), PORT_SUBTYPES)
         if chassis_id is None or port_id is None:
             yield index[1], None
             continue
@@ -257,34 +255,23 @@ def _column(rows: Mapping[Oid, bytes | int], column: Oid, kind: type[T]) -> dict
 
 
 def _identifier(
-    kind: bytes | int | None, octets: bytes | int | None, subtypes: Mapping[int, str]
+    kind: bytes | int | None, octets: bytes | int | None, subtypes: dict[int, str]
 ) -> LldpId | None:
     if not isinstance(kind, int) or not isinstance(octets, bytes) or not octets:
         return None
-    name = subtypes.get(kind, "unhandled")
-    if name == "mac" and len(octets) == _MAC_BYTES:
-        return LldpId(name, octets.hex(":"))
-    if name == "ip" and (address := _address(octets)):
-        return LldpId(name, address)
-    if name in ("mac", "ip", "unhandled"):
-        return LldpId("unhandled", octets.hex(" ").upper())
-    return LldpId(name, _text(octets))
+    return identifier(kind, octets, subtypes)
 
 
-def _address(octets: Sequence[int]) -> str:
-    """An address with its IANA family in front, or ""."""
-    if octets and len(octets) == 1 + _ADDRESS_BYTES.get(octets[0], -1) and max(octets) <= 255:
-        return str(ipaddress.ip_address(bytes(octets[1:])))
-    return ""
+def _address(index: Oid) -> str:
+    """The address in an index, its IANA family in front, or ""."""
+    return network_address(bytes(index)) if index and max(index) <= 255 else ""
 
 
 def _enabled(octets: bytes) -> frozenset[str]:
     """Names of capabilities: BITS begin at the most significant one of the first octet."""
     bits = octets[0] if octets else 0
-    return frozenset(name for bit, name in enumerate(_CAPABILITIES) if bits << bit & 0x80)
+    return frozenset(name for bit, name in enumerate(CAPABILITIES) if bits << bit & 0x80)
 
 
 def _text(octets: bytes | int | None) -> str:
-    if not isinstance(octets, bytes):
-        return ""
-    return octets.decode("utf-8", "replace").partition("\0")[0]
+    return text(octets) if isinstance(octets, bytes) else ""

@@ -84,6 +84,7 @@ def link(port="xe-0/0/1", leaf=1, pf=PF1, **changes):
 PORT1, PORT2, PORT3 = link(), link("xe-0/0/2", pf=PF2), link("xe-0/0/3", pf=PF3)
 LEAF2 = link(leaf=2, pf=PF2)
 
+
 class Time:
     """A clock that only sleeping and the test move."""
 
@@ -571,6 +572,25 @@ def test_the_old_cable_of_a_bond_is_closed_first(api):
     assert members(api, BOND_NAME) == [("leaf1", "xe-0/0/1"), ("leaf2", "xe-0/0/3")]
 
 
+def test_a_bonded_pf_without_ports_is_cabled_anew(api):
+    """As the kernel's bond shows it: each PF has all links, and only one has ports."""
+    driver = hook(api, **BOND)
+    links = {(pf, n): link(leaf=n, pf=pf) for pf in (PF1, PF2) for n in (1, 2)}
+    wanted = {at: frozenset({A100} if pf == PF1 else ()) for (pf, _), at in links.items()}
+    for at, segments in wanted.items():
+        assert driver.apply(at, wanted) == segments
+    assert driver.read(wanted) == wanted
+    assert members(api, BOND_NAME) == BOTH
+    for pf in (PF1, PF2):
+        wanted[links[pf, 2]] = frozenset()
+        wanted[link("xe-0/0/3", 2, pf)] = frozenset({A100} if pf == PF1 else ())
+    for at, segments in wanted.items():
+        assert driver.apply(at, wanted) == segments
+    assert driver.read(wanted) == wanted
+    assert members(api, BOND_NAME) == [("leaf1", "xe-0/0/1"), ("leaf2", "xe-0/0/3")]
+    assert set(driver.owned()) == {links[PF1, 1], link("xe-0/0/3", 2)}
+
+
 def test_a_bond_that_cannot_be_placed_whole_is_not_made(one_api):
     driver = hook(one_api, **BOND)
     lost = link(leaf=7, pf=PF2)
@@ -617,6 +637,20 @@ def test_names_from_the_wire_are_only_data(one_api, text):
     with pytest.raises(Refused) as refusal:
         driver.apply(unknown, {unknown: frozenset({A100})})
     assert str(refusal.value).isprintable()
+
+
+def test_another_prefix_moves_nothing(api):
+    hook(api).apply(PORT1, only(one={A100}))
+    hook(api, **BOND).apply(LEAF2, only(leaf2={A100}))
+    before = api.objects(VPG)
+    for settings, at, wanted in (
+        ({}, PORT1, only(one={A100})),
+        (BOND, LEAF2, only(leaf2={A100})),
+    ):
+        driver = hook(api, vpg_prefix="other", **settings)
+        assert driver.read([at]) == wanted
+        assert driver.apply(at, wanted) == {A100}
+    assert api.objects(VPG) == before
 
 
 # --- lost memory ---
@@ -1079,8 +1113,11 @@ class Story:
                 if self.theirs in {where(at) for at in bond}:
                     continue  # refused: the other half of the bond is not in their group
                 assert any(self.passes() for _ in range(5)), "it does not come to rest"
-                self.driver.owned()
-                self.driver.apply(link("xe-0/0/0"), self.wanted)
+                self.driver.apply(
+                    link("xe-0/0/0"), self.wanted
+                )  # a fresh one learns what is wanted
+                assert any(self.passes() for _ in range(3)), "it does not stay at rest"
+                self.driver.apply(link("xe-0/0/0"), self.wanted)  # empty groups go with the next
                 self.check()
         assert not self.api.calls("PUT")
 

@@ -18,7 +18,7 @@ from sriov_agent.exceptions import ConfigError, Refused, Unavailable, printable
 from sriov_agent.hook.base import Hook
 from sriov_agent.hook.contrail import lookup, objects
 from sriov_agent.hook.contrail.client import Api, Credentials
-from sriov_agent.hook.contrail.objects import Evidence, Place, Vpg
+from sriov_agent.hook.contrail.objects import Evidence, Place, Vmi, Vpg
 from sriov_agent.hook.contrail.reading import Reader, Seen, Vanished
 from sriov_agent.hook.contrail.settling import Settling, Unit, checked, named
 from sriov_agent.hook.contrail.writing import Writer
@@ -91,7 +91,7 @@ class ContrailHook(Hook):
             if not seen.groups.keys() >= {place.uuid for place in places.values()}:
                 self._reader.forget()
             return {
-                link: self._visible(link, place, places, seen)
+                link: self._visible(link, place, seen)
                 for link, place in places.items()
                 if place.uuid in seen.groups and len(seen.groups[place.uuid]) < 2
             }
@@ -138,13 +138,7 @@ class ContrailHook(Hook):
 
     # --- what is open ---
 
-    def _visible(
-        self,
-        link: SwitchPort,
-        place: Place,
-        places: Mapping[SwitchPort, Place],
-        seen: Seen,
-    ) -> frozenset[Segment]:
+    def _visible(self, link: SwitchPort, place: Place, seen: Seen) -> frozenset[Segment]:
         """What is open for this host on the link, as its ports see it.
 
         Somebody else's VMI counts while it is wanted; what is only there for another link of
@@ -156,9 +150,10 @@ class ContrailHook(Hook):
         if group is None or group.contrail:
             return _NOTHING
         wants = self._wanted.get(link, _NOTHING)
-        own = frozenset(v.segment for v in seen.vmis[group.uuid] if v.host == self.host)
-        other = frozenset(v.segment for v in seen.vmis[group.uuid] if v.host != self.host)
-        if group.host == self.host and not self._joined_well(link, group, places, seen):
+        vmis = seen.vmis[group.uuid]
+        own = frozenset(vmi.segment for vmi in vmis if vmi.host == self.host)
+        other = frozenset(vmi.segment for vmi in vmis if vmi.host != self.host)
+        if group.host == self.host and not self._joined_well(link, place, group, vmis):
             return own - wants if self._wanted else _NOTHING
         here = {one for one, at in self._places.items() if at.at in group.members}
         if group.host == self.host and all(
@@ -168,57 +163,40 @@ class ContrailHook(Hook):
         elsewhere = _NOTHING.union(*(self._wanted.get(one, _NOTHING) for one in here - {link}))
         return (own - (elsewhere - wants)) | (other & wants)
 
-    def _joined_well(
-        self,
-        link: SwitchPort,
-        group: Vpg,
-        places: Mapping[SwitchPort, Place],
-        seen: Seen,
-    ) -> bool:
-        """Whether the VPG, this host's, has the switch ports of the link's bond, or its alone."""
+    def _joined_well(self, link: SwitchPort, place: Place, group: Vpg, vmis: Iterable[Vmi]) -> bool:
+        """Whether the VPG, this host's, is the one of the link's bond, or of the link alone."""
+        bond = self._bonds.get(link.pf)
         if not self._current(link):
             return True
-        bond = self._bonds.get(link.pf)
-        if bond is None:
-            others = (vmi.at for vmi in seen.vmis[group.uuid] if vmi.host != self.host)
-            return group.members.keys() <= {places[link].at}.union(*others)
-        return all(
-            group in seen.groups.get(place.uuid, ())
-            for one, place in places.items()
-            if one.pf in bond and self._current(one)
-        )
+        if bond:
+            return group.name.endswith(objects.bond_name("", self.host, bond))
+        others = (vmi.at for vmi in vmis if vmi.host != self.host)
+        return group.members.keys() <= {place.at}.union(*others)
 
     def _current(self, link: SwitchPort) -> bool:
-        """Whether the PF hangs there now, as far as was said."""
-        known = not self._wanted or link in self._wanted
-        return known and not self._stale(link, self._wanted)
+        """Whether something is wanted there, as far as was said."""
+        return not self._wanted or bool(self._wanted.get(link))
 
     # --- which switch ports belong together ---
-
-    def _stale(self, link: SwitchPort, wanted: Wanted) -> bool:
-        """Whether the PF hangs elsewhere by now: it wants something, and nothing of it here."""
-        return not wanted.get(link) and any(
-            other.pf == link.pf and segments for other, segments in wanted.items()
-        )
 
     def _units(self, link: SwitchPort) -> tuple[Unit | None, dict[str, Unit]]:
         """The link's unit and all, by the name of the VPG that each would make.
 
-        The link has none if it leads nowhere any more and nothing is wanted there.
+        The link has none if it leads nowhere any more and nothing is wanted there. Where nothing
+        is wanted a bond has no switch port: its PF may have left it.
 
         :raises Unplaced: if it cannot be told where the link leads, or another of its bond
         """
         wanted = self._wanted
-        bond = self._bonds.get(link.pf)
-        bonded = {one for one in wanted if one.pf in self._bonds and not self._stale(one, wanted)}
-        needed = any(wanted[one] for one in bonded if bond and one.pf in bond)
+        used = {one for one, segments in wanted.items() if segments}
+        bonded = {one for one in used if one.pf in self._bonds}
+        needed = {one for one in bonded if one.pf in self._bonds.get(link.pf, ())} | {link}
         self._places = {}
         for one in {link, *wanted}:
             try:
                 self._places[one] = self._reader.place(one)
             except lookup.Unplaced:
-                together = one in bonded and link in bonded and bond and one.pf in bond
-                if (one == link and wanted.get(one)) or (together and needed):
+                if link in used and one in needed:
                     raise
         names: dict[Place, str] = {}
         for one in sorted(bonded & self._places.keys(), key=lambda one: one.pf):
@@ -231,12 +209,9 @@ class ContrailHook(Hook):
         units = {
             name: Unit(
                 name,
+                name.removeprefix(self._prefix),
                 frozenset(self._places[one] for one in links),
-                tuple(
-                    Evidence(one, self._places[one].at)
-                    for one in links
-                    if wanted.get(one) or one in bonded
-                ),
+                tuple(Evidence(one, self._places[one].at) for one in links if one in used),
                 _NOTHING.union(*(wanted.get(one, _NOTHING) for one in links)),
             )
             for name, links in members.items()

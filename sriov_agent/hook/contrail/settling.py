@@ -23,9 +23,13 @@ _NOTHING: frozenset[Segment] = frozenset()
 
 @dataclass(frozen=True)
 class Unit:
-    """Switch ports that share a VPG, and what this host wants there."""
+    """Switch ports that share a VPG, and what this host wants there.
+
+    ``name`` is that of the VPG if it is made, ``tail`` the same without the prefix.
+    """
 
     name: str
+    tail: str
     places: frozenset[Place]
     evidence: tuple[Evidence, ...]
     wants: frozenset[Segment]
@@ -111,13 +115,13 @@ class Settling:
                     "delete it"
                 )
         for group in seen.distinct():
-            if group.host != self._host or group.name == unit.name:
+            if group.host != self._host or group.name.endswith(unit.tail):
                 continue
             holder = self._units.get(group.name)
             if holder:
                 if holder.name not in self._begun:
                     self.settle(holder, _NOTHING)
-            elif group.members.keys() != unit.at:
+            else:
                 self._dissolve(group, seen.vmis[group.uuid], unit)
             seen = self._seen(unit)
         return seen

@@ -79,6 +79,9 @@ class Running:
             if row["pf"] == self.pf["pci"] and row["switch"] != HOST
         }
 
+    def pfs(self):
+        return json.loads(self.host.do("pf", "list", "-f", "json"))
+
     def sources(self):
         return {row["source"] for row in self.neighbors().values()}
 
@@ -260,17 +263,24 @@ def test_a_pf_that_is_down_is_said_so_with_what_mends_it(running, pf):
 
 
 def recable(pfs):
-    """Swap the cables of both PFs. A port of a leaf keeps its VLANs, whatever is plugged in."""
+    """Swap the cables of both PFs. A port of a leaf keeps its VLANs, whatever is plugged in.
+
+    A leaf's lldpd does not always see that another device has the port's name, so it is started
+    anew; what it says at its end is lost, since the cables are out.
+    """
     kept = {pf["leaf"]: witness.open_vlans(pf["leaf"], pf["port"]) for pf in pfs}
+    macs = {leaf["name"]: leaf["mac"] for leaf in json.loads(TOPOLOGY.read_text())["leaves"]}
     for pf in pfs:
         run("ip", "link", "set", pf["netdev"], "down")
+        end_lldpd(pf["leaf"], signal.SIGTERM)
         run("ip", "-n", pf["leaf"], "link", "set", "swp1", "netns", "1", "name", f"to{pf['leaf']}")
     for pf, other in zip(pfs, reversed(pfs), strict=True):
         leaf = other["leaf"]
         run("ip", "link", "set", f"to{pf['leaf']}", "netns", leaf, "name", "swp1")
-        run("ip", "-n", leaf, "link", "set", "swp1", "master", "br0", "up")
+        run("ip", "-n", leaf, "link", "set", "swp1", "address", macs[leaf], "master", "br0", "up")
         for vlan in kept[leaf] - {FLOOR_VLAN}:
             run("bridge", "-n", leaf, "vlan", "add", "dev", "swp1", "vid", str(vlan))
+        lldpd(leaf, "swp1", leaf)
     time.sleep(CABLE_SECONDS)
     for pf in pfs:
         run("ip", "link", "set", pf["netdev"], "up")
@@ -283,6 +293,7 @@ def test_a_recabled_host_takes_its_vlans_along_and_leaves_the_old_port_clean(run
         wait_until(lambda now=now: open_on(now) and running.state() == "met")
         assert running.host.show("port")["switch"] == now["leaf"]
         assert not open_on(before)
+        wait_until(lambda: all(pf["switch"] for pf in running.pfs()))
 
 
 @pytest.fixture
@@ -307,11 +318,7 @@ def test_a_bond_of_two_pfs_is_open_on_both_leaves(running, pfs, bond, capsys):
     assert main([MAC, "--json"]) == ONE
     (entry,) = json.loads(capsys.readouterr().out)
     assert [link["switch_info"] for link in entry["local_link_information"]] == ["leaf1", "leaf2"]
-    (row,) = (
-        row
-        for row in json.loads(running.host.do("pf", "list", "-f", "json"))
-        if row["pf"] == pfs[0]["pci"]
-    )
+    (row,) = (row for row in running.pfs() if row["pf"] == pfs[0]["pci"])
     assert (row["switch"], row["switch_port"], row["lldp"]) == ("leaf1, leaf2", "swp1, swp1", "ok")
 
 

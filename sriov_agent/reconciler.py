@@ -190,13 +190,12 @@ class Reconciler:
         except SriovAgentError as error:
             return {}, frozenset(), {"lldp": str(error)}
         cabling: dict[str, Cabling] = {}
-        for uplink in (uplink for pf in pfs.values() for uplink in pf.uplinks()):
-            heard, last = found.get(uplink.address), known.get(uplink.address)
-            if heard is None:
-                continue
+        uplinks = {uplink.address: uplink for pf in pfs.values() for uplink in pf.uplinks()}
+        for address, heard in found.items():
+            uplink, last = uplinks[address], known.get(address)
             changes = uplink.carrier_changes
             answer = believed(heard, last, changes, follow=self.follow_lldp)
-            cabling[uplink.address] = answer
+            cabling[address] = answer
             if answer.switch_port:
                 now = KnownCabling(switch_port=answer.switch_port, carrier_changes=changes)
                 stale = last is not None and now.switch_port == last.switch_port

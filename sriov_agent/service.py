@@ -33,6 +33,9 @@ from sriov_agent.store import Store
 
 LOG = logging.getLogger(__name__)
 
+#: What is not tried again until something happens.
+SETTLED = (PortState.MET, PortState.UNPLUGGED)
+
 #: The key of a retry that concerns the host rather than one port.
 HOST = ""
 
@@ -172,10 +175,10 @@ class Agent:
     def _reschedule(self, report: Report, scope: Scope) -> None:
         now = time.monotonic()
         for port, entry in report.ports.items():
-            if port in scope and entry.state != PortState.MET:
+            if port in scope and entry.state not in SETTLED:
                 self._backoff.failed(port, now)
         for port in self._backoff.known() - {HOST}:
-            if port not in report.ports or report.ports[port].state == PortState.MET:
+            if port not in report.ports or report.ports[port].state in SETTLED:
                 self._backoff.succeeded(port)
         if report.unmet:
             self._backoff.failed(HOST, now)

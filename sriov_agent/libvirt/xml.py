@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""libvirt's ``<interface type='hostdev'>`` for a VF: pure.
+"""libvirt's ``<interface>`` for a VF, ``hostdev`` or macvtap in passthrough mode: pure.
 
-Source: libvirt "Domain XML format", PCI passthrough of network devices;
-``schemas/domaincommon.rng``, define ``interface``.
+Source: libvirt "Domain XML format", PCI passthrough of network devices, direct attachment to
+physical interface; ``schemas/domaincommon.rng``, define ``interface``.
 """
 
 import re
@@ -17,18 +17,31 @@ _PCI_PARTS = ("domain", "bus", "slot", "function")
 
 def render(interface: Interface) -> str:
     """The interface element, indented, with a newline at its end."""
-    root = ET.Element("interface", type="hostdev", managed="yes")
-    ET.SubElement(root, "mac", address=interface.mac)
-    ET.SubElement(root, "driver", name="vfio")
-    source = ET.SubElement(root, "source")
-    parts = re.split("[:.]", interface.vf)
-    address = {name: f"0x{part}" for name, part in zip(_PCI_PARTS, parts, strict=True)}
-    ET.SubElement(source, "address", {"type": "pci", **address})
+    if interface.netdev:
+        root = _macvtap(interface)
+    else:
+        root = ET.Element("interface", type="hostdev", managed="yes")
+        ET.SubElement(root, "mac", address=interface.mac)
+        ET.SubElement(root, "driver", name="vfio")
+        source = ET.SubElement(root, "source")
+        parts = re.split("[:.]", interface.vf)
+        address = {name: f"0x{part}" for name, part in zip(_PCI_PARTS, parts, strict=True)}
+        ET.SubElement(source, "address", {"type": "pci", **address})
     if interface.vlan:
         vlan = ET.SubElement(root, "vlan")
         ET.SubElement(vlan, "tag", id=str(interface.vlan))
     ET.indent(root)
     return ET.tostring(root, encoding="unicode") + "\n"
+
+
+def _macvtap(interface: Interface) -> ET.Element:
+    """It names the netdev alone; a comment keeps the VF, which outlives a rename."""
+    root = ET.Element("interface", type="direct")
+    root.append(ET.Comment(f" VF {interface.vf} "))
+    ET.SubElement(root, "mac", address=interface.mac)
+    ET.SubElement(root, "source", dev=interface.netdev, mode="passthrough")
+    ET.SubElement(root, "model", type="virtio")
+    return root
 
 
 def parse(text: str) -> Interface:
@@ -37,14 +50,15 @@ def parse(text: str) -> Interface:
     :raises InvalidField: if it is anything else
     """
     try:
-        root = ET.fromstring(text)  # noqa: S314 - the agent's own files
-        address = root.find("source/address")
-        if root.tag != "interface" or root.get("type") != "hostdev" or address is None:
-            raise InvalidField("interface", text, "expected a hostdev interface")
-        domain, bus, slot, function = (int(address.get(part, ""), 16) for part in _PCI_PARTS)
+        keep_comments = ET.XMLParser(target=ET.TreeBuilder(insert_comments=True))  # noqa: S314
+        root = ET.fromstring(text, keep_comments)  # noqa: S314 - the agent's own files
+        if root.tag != "interface" or root.get("type") not in ("hostdev", "direct"):
+            raise InvalidField("interface", text, "expected a hostdev or direct interface")
+        source = root.find("source")
         tag = root.find("vlan/tag")
         interface = Interface(
-            vf=fields.pci_address(f"{domain:04x}:{bus:02x}:{slot:02x}.{function}"),
+            vf=_vf(root),
+            netdev=source.get("dev", "") if source is not None else "",
             mac=fields.mac(getattr(root.find("mac"), "attrib", {}).get("address")),
             vlan=fields.vlan(int(tag.get("id", ""))) if tag is not None else 0,
         )
@@ -53,3 +67,14 @@ def parse(text: str) -> Interface:
     if render(interface) != text:
         raise InvalidField("interface", text, "not as this agent writes it")
     return interface
+
+
+def _vf(root: ET.Element) -> str:
+    if root.get("type") == "direct":
+        comments = [entry.text or "" for entry in root if entry.tag is ET.Comment]
+        return fields.pci_address("".join(comments).strip().removeprefix("VF "))
+    address = root.find("source/address")
+    if address is None:
+        raise InvalidField("interface", None, "its source has no address")
+    domain, bus, slot, function = (int(address.get(part, ""), 16) for part in _PCI_PARTS)
+    return fields.pci_address(f"{domain:04x}:{bus:02x}:{slot:02x}.{function}")

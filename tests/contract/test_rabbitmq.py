@@ -89,8 +89,8 @@ class Listener:
         directory.mkdir()
         config = directory / "sriov-agent.conf"
         config.write_text(
-            f"[DEFAULT]\nhost = {host}\nstate_path = {directory}\ntransport_url = {broker.url}\n"
-            "[agent]\nsource = notifications\n"
+            f"[DEFAULT]\nhost = {host}\ntransport_url = {broker.url}\n"
+            f"[agent]\nsource = notifications\nstate_path = {directory}\n"
             "[oslo_messaging_rabbit]\nkombu_reconnect_delay = 0.1\nrabbit_retry_interval = 1\n"
         )
         conf = options.register(cfg.ConfigOpts())

@@ -38,6 +38,7 @@ LIBRARY_HOMES: Mapping[str, tuple[str, ...]] = {
     "oslo_config": (
         "sriov_agent.cmd.*",
         "sriov_agent.conf",
+        "sriov_agent.conf.*",
         "sriov_agent.hook.*",
         "sriov_agent.service",
         "sriov_agent.sources.notifications",

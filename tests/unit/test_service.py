@@ -29,8 +29,9 @@ class Host:
     def __init__(self, directory, more=MAPPED):
         config = directory / "sriov-agent.conf"
         config.write_text(
-            f"[DEFAULT]\nhost = compute1\nstate_path = {directory}/state\n"
-            "[agent]\nretry_min = 0.1\nretry_max = 0.2\n"
+            "[DEFAULT]\nhost = compute1\n"
+            f"[agent]\nstate_path = {directory}/state\n"
+            "retry_min = 0.1\nretry_max = 0.2\n"
             "[local]\npoll_interval = 0.05\n"
             f"[lldp]\ncommand = {sys.executable},-c,pass\n"
             f"{more}"

@@ -2,14 +2,43 @@
 """Every option of the agent, with unit and range in its help."""
 
 import itertools
+import logging
 import socket
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from oslo_config import cfg, types
 
-from sriov_agent.core import fields
-from sriov_agent.exceptions import ConfigError, InvalidField
+from sriov_agent.conf.hooks import HOOK_CONTRAIL_OPTS, HOOK_EXEC_OPTS, HOOK_WEBHOOK_OPTS
+from sriov_agent.conf.nic import (
+    SRIOV_NIC_OPTS,
+    excluded_vfs,
+    mappings,
+    resource_provider_bandwidths,
+    resource_provider_hypervisors,
+    resource_provider_inventory_defaults,
+)
+
+__all__ = [
+    "GROUPS",
+    "excluded_vfs",
+    "extensions",
+    "interfaces_path",
+    "list_opts",
+    "mappings",
+    "parse",
+    "ports_path",
+    "register",
+    "resource_provider_bandwidths",
+    "resource_provider_hypervisors",
+    "resource_provider_inventory_defaults",
+    "store_path",
+]
+
+LOG = logging.getLogger(__name__)
+
+#: Extensions of neutron-sriov-nic-agent whose work is done here, whether they are named or not.
+EXTENSIONS = ("qos",)
 
 DEFAULT_OPTS = [
     cfg.StrOpt(
@@ -18,33 +47,25 @@ DEFAULT_OPTS = [
         sample_default="<the host name>",
         help="This host's name as Neutron and nova know it (binding:host_id).",
     ),
-    cfg.StrOpt(
-        "state_path",
-        default="/var/lib/sriov-agent",
-        help="Directory of the agent's own files: agent.db, ports.db and interfaces/.",
-    ),
 ]
 
-SRIOV_NIC_OPTS = [
-    cfg.ListOpt(
-        "physical_device_mappings",
-        default=[],
-        help=(
-            "PFs that the agent may use, as PHYSICAL_NETWORK:DEVICE, comma-separated. DEVICE is "
-            "the PF's interface name or PCI address. A physical network may have several PFs."
-        ),
-    ),
+SOURCES = [
+    ("local", "ports come from sriovctl; no OpenStack"),
+    ("notifications", "ports come from Neutron's notifications"),
+    ("ml2", "ports come from Neutron's ML2 plugin, in the place of neutron-sriov-nic-agent"),
 ]
 
 AGENT_OPTS = [
     cfg.StrOpt(
         "source",
         default="local",
-        choices=[
-            ("local", "ports come from sriovctl; no OpenStack"),
-            ("notifications", "ports come from Neutron's notifications"),
-        ],
-        help="Where the desired ports come from.",
+        choices=SOURCES,
+        help="Where the desired ports come from; --agent-source on the command line counts more.",
+    ),
+    cfg.StrOpt(
+        "state_path",
+        default="/var/lib/sriov-agent",
+        help="Directory of the agent's own files: agent.db, ports.db and interfaces/.",
     ),
     cfg.FloatOpt(
         "resync_interval",
@@ -61,7 +82,34 @@ AGENT_OPTS = [
     cfg.FloatOpt(
         "retry_max", default=60.0, min=0.1, help="Longest time between two tries, in seconds."
     ),
+    cfg.FloatOpt(
+        "report_interval",
+        default=30.0,
+        min=0.1,
+        help=(
+            "Seconds between two reports to Neutron that the agent is alive; at most half of "
+            "agent_down_time there. Only with the source ml2."
+        ),
+    ),
+    cfg.ListOpt(
+        "extensions",
+        default=[],
+        help=(
+            "As neutron-sriov-nic-agent has it. qos is built in, named or not; another one is "
+            "left out, with a warning."
+        ),
+    ),
+    cfg.FloatOpt(
+        "polling_interval",
+        default=2.0,
+        min=0.0,
+        help="Seconds; read for neutron-sriov-nic-agent's sake and ignored: events come at once.",
+    ),
 ]
+
+#: Not ``[agent] source`` itself: oslo.config ends the process over a bad value of an option that
+#: the command line has too, and does not say which file it stands in.
+AGENT_SOURCE = cfg.StrOpt("agent-source", choices=SOURCES, help="Instead of [agent] source.")
 
 LOCAL_OPTS = [
     cfg.FloatOpt(
@@ -171,100 +219,6 @@ FABRIC_OPTS = [
     ),
 ]
 
-HOOK_EXEC_OPTS = [
-    cfg.ListOpt(
-        "command",
-        default=[],
-        help="The program and its arguments, comma-separated; the program by absolute path.",
-    ),
-    cfg.FloatOpt("timeout", default=30.0, min=0.1, help="Seconds until the program is killed."),
-]
-
-HOOK_WEBHOOK_OPTS = [
-    cfg.StrOpt("url", help="Where requests are posted; https outside of a lab."),
-    cfg.Opt(
-        "ca_file",
-        type=types.String(),
-        help="CA certificates that the service's certificate must descend from; "
-        "default: the system's.",
-    ),
-    cfg.StrOpt(
-        "token_file",
-        help="File with a bearer token; read for each request, so it can be rotated.",
-    ),
-    cfg.FloatOpt("timeout", default=30.0, min=0.1, help="Seconds to connect, and between bytes."),
-]
-
-HOOK_CONTRAIL_OPTS = [
-    cfg.ListOpt(
-        "api_servers",
-        default=[],
-        help=(
-            "URLs of Contrail's config API, such as https://192.0.2.10:8082, comma-separated: one "
-            "that does not answer has the next in its place."
-        ),
-    ),
-    cfg.StrOpt(
-        "auth_url",
-        help="Keystone, such as https://192.0.2.5:5000/v3; none where aaa-mode is no-auth.",
-    ),
-    cfg.StrOpt("username", help="User whom Keystone knows."),
-    cfg.StrOpt("password", secret=True, help="The user's password."),
-    cfg.StrOpt("project_name", help="Project that the token is for."),
-    cfg.StrOpt("user_domain_name", default="Default", help="The user's domain."),
-    cfg.StrOpt("project_domain_name", default="Default", help="The project's domain."),
-    cfg.StrOpt("application_credential_id", help="Instead of user, password and project."),
-    cfg.StrOpt("application_credential_secret", secret=True, help="The credential's secret."),
-    cfg.StrOpt("ca_file", help="CA certificates of API and Keystone; default: the system's."),
-    cfg.FloatOpt(
-        "timeout",
-        default=10.0,
-        min=0.1,
-        help="Seconds to connect, and to wait for an answer. A pass takes a few times as long.",
-    ),
-    cfg.StrOpt(
-        "project",
-        default="default-domain:admin",
-        help="DOMAIN:PROJECT, by Contrail's names, in which virtual-machine-interfaces are made.",
-    ),
-    cfg.StrOpt(
-        "vpg_prefix",
-        default="sriov",
-        help="What the names of virtual-port-groups and interfaces of the agent begin with.",
-    ),
-    cfg.ListOpt(
-        "bonds",
-        default=[],
-        help=(
-            "PFs that are an LACP bond, as PCI addresses joined by +, such as "
-            "0000:3b:00.0+0000:3b:00.1, comma-separated. Their switch ports share one "
-            "virtual-port-group, which Contrail makes an LACP aggregate. No others ever do."
-        ),
-    ),
-    cfg.ListOpt(
-        "switch_map",
-        default=[],
-        help=(
-            "LLDP system name or chassis id of a switch and its physical-router's name, as "
-            "LLDPNAME=PHYSICALROUTER, comma-separated, where they cannot be told to be the same."
-        ),
-    ),
-    cfg.ListOpt(
-        "port_map",
-        default=[],
-        help=(
-            "LLDP port id and physical-interface, as PHYSICALROUTER/PORT=INTERFACE, "
-            "comma-separated, where they cannot be told to be the same."
-        ),
-    ),
-    cfg.FloatOpt(
-        "cache_seconds",
-        default=300.0,
-        min=0.0,
-        help="Seconds for which switches, their ports and networks are not looked up again.",
-    ),
-]
-
 GROUPS: dict[str, Sequence[cfg.Opt]] = {
     "DEFAULT": DEFAULT_OPTS,
     "sriov_nic": SRIOV_NIC_OPTS,
@@ -287,42 +241,41 @@ def register(conf: cfg.ConfigOpts) -> cfg.ConfigOpts:
     return conf
 
 
+def parse(conf: cfg.ConfigOpts, arguments: Sequence[str] | None, version: str) -> None:
+    """Read the daemon's command line and the files that it names, or those of this project.
+
+    :param arguments: default: those of the process
+    :raises cfg.Error: for a file that is not there or cannot be read
+    """
+    conf.register_cli_opt(AGENT_SOURCE)
+    conf(arguments, project="sriov-agent", version=version)
+    if conf.agent_source:
+        conf.set_override("source", conf.agent_source, group="agent")
+
+
 def list_opts() -> list[tuple[str, Iterable[cfg.Opt]]]:
     """(group, options) pairs for ``oslo-config-generator``."""
     return [(group, itertools.chain(options)) for group, options in GROUPS.items()]
 
 
-def mappings(conf: cfg.ConfigOpts) -> tuple[tuple[str, str], ...]:
-    """``physical_device_mappings`` as (physical network, device) pairs.
-
-    :raises ConfigError: for the first entry that is none, or that names a device again
-    """
-    option = "[sriov_nic] physical_device_mappings"
-    found: list[tuple[str, str]] = []
-    for entry in conf.sriov_nic.physical_device_mappings:
-        network, _, device = (part.strip() for part in entry.partition(":"))
-        try:
-            fields.physical_network(network)
-        except InvalidField as error:
-            raise ConfigError(f"{option}: {entry!r}: {error}") from error
-        if not device:
-            raise ConfigError(f"{option}: {entry!r}: expected PHYSICAL_NETWORK:DEVICE")
-        if device in (other for _, other in found):
-            raise ConfigError(f"{option}: {device} appears twice")
-        found.append((network, device))
-    return tuple(found)
+def extensions(conf: cfg.ConfigOpts) -> tuple[str, ...]:
+    """The extensions whose work is done, by neutron-sriov-nic-agent's names; warns of others."""
+    for name in conf.agent.extensions:
+        if name and name not in EXTENSIONS:
+            LOG.warning("[agent] extensions: %r is left out: this agent does not have it", name)
+    return EXTENSIONS
 
 
 def store_path(conf: cfg.ConfigOpts) -> Path:
     """The agent's own record."""
-    return Path(conf.state_path) / "agent.db"
+    return Path(conf.agent.state_path) / "agent.db"
 
 
 def ports_path(conf: cfg.ConfigOpts) -> Path:
     """The table of ports."""
-    return Path(conf.state_path) / "ports.db"
+    return Path(conf.agent.state_path) / "ports.db"
 
 
 def interfaces_path(conf: cfg.ConfigOpts) -> Path:
     """The directory of interface XML."""
-    return Path(conf.state_path) / "interfaces"
+    return Path(conf.agent.state_path) / "interfaces"

@@ -12,6 +12,8 @@ from sriov_agent.core import fields
 from sriov_agent.core.state import Interface
 from sriov_agent.exceptions import InvalidField
 
+#: What the name of a device of the user's own begins with, by libvirt's rule.
+_ALIAS = "ua-vf-"
 _PCI_PARTS = ("domain", "bus", "slot", "function")
 
 
@@ -35,12 +37,12 @@ def render(interface: Interface) -> str:
 
 
 def _macvtap(interface: Interface) -> ET.Element:
-    """It names the netdev alone; a comment keeps the VF, which outlives a rename."""
+    """It names the netdev alone; the VF, which outlives a rename, is in the device's alias."""
     root = ET.Element("interface", type="direct")
-    root.append(ET.Comment(f" VF {interface.vf} "))
     ET.SubElement(root, "mac", address=interface.mac)
     ET.SubElement(root, "source", dev=interface.netdev, mode="passthrough")
     ET.SubElement(root, "model", type="virtio")
+    ET.SubElement(root, "alias", name=_ALIAS + re.sub("[:.]", "-", interface.vf))
     return root
 
 
@@ -50,8 +52,7 @@ def parse(text: str) -> Interface:
     :raises InvalidField: if it is anything else
     """
     try:
-        keep_comments = ET.XMLParser(target=ET.TreeBuilder(insert_comments=True))  # noqa: S314
-        root = ET.fromstring(text, keep_comments)  # noqa: S314 - the agent's own files
+        root = ET.fromstring(text)  # noqa: S314 - the agent's own files
         if root.tag != "interface" or root.get("type") not in ("hostdev", "direct"):
             raise InvalidField("interface", text, "expected a hostdev or direct interface")
         source = root.find("source")
@@ -70,9 +71,10 @@ def parse(text: str) -> Interface:
 
 
 def _vf(root: ET.Element) -> str:
-    if root.get("type") == "direct":
-        comments = [entry.text or "" for entry in root if entry.tag is ET.Comment]
-        return fields.pci_address("".join(comments).strip().removeprefix("VF "))
+    alias = root.find("alias")
+    if alias is not None:
+        parts = alias.get("name", "").removeprefix(_ALIAS).rsplit("-", 3)
+        return fields.pci_address("{}:{}:{}.{}".format(*parts, *[""] * (4 - len(parts))))
     address = root.find("source/address")
     if address is None:
         raise InvalidField("interface", None, "its source has no address")

@@ -50,10 +50,10 @@ def test_the_example():
 def test_a_macvtap_names_the_netdev_and_keeps_the_vf():
     assert xml.render(MACVTAP) == (
         '<interface type="direct">\n'
-        "  <!-- VF 0000:83:13.3 -->\n"
         '  <mac address="02:5a:0d:c4:39:77" />\n'
         '  <source dev="enp131s19f3" mode="passthrough" />\n'
         '  <model type="virtio" />\n'
+        '  <alias name="ua-vf-0000-83-13-3" />\n'
         "  <vlan>\n"
         '    <tag id="15" />\n'
         "  </vlan>\n"

@@ -15,6 +15,7 @@ from sriov_agent.core.report import PortState, Report
 from sriov_agent.core.state import ALL, Scope
 from sriov_agent.counters import Counters
 from sriov_agent.exceptions import ConfigError, SriovAgentError
+from sriov_agent.hook.background import Background
 from sriov_agent.hook.loader import load
 from sriov_agent.host.inventory import Inventory
 from sriov_agent.host.lldp.discovery import Discovery
@@ -31,6 +32,9 @@ from sriov_agent.sources.ports import Ports
 from sriov_agent.store import Store
 
 LOG = logging.getLogger(__name__)
+
+#: What is not tried again until something happens.
+SETTLED = (PortState.MET, PortState.UNPLUGGED)
 
 #: The key of a retry that concerns the host rather than one port.
 HOST = ""
@@ -80,12 +84,14 @@ class Agent:
         self.store = Store(options.store_path(conf))
         self.source = _source(conf, self.counters)
         self.lldp = _discovery(conf)
+        hook = load(conf)
+        self.fabric = Background(hook, self._wake_pf, at_once=not hook.required)
         self.reconciler = Reconciler(
             source=self.source,
             host=Inventory(_mappings(conf), Netlink()),
             lldp=self.lldp,
             interfaces=InterfaceFiles(options.interfaces_path(conf)),
-            fabric=load(conf),
+            fabric=self.fabric,
             record=self.store,
             follow_lldp=conf.lldp.on_change == "follow",
         )
@@ -93,10 +99,17 @@ class Agent:
         self._backoff = Backoff(conf.agent.retry_min, conf.agent.retry_max)
         self._wakes: queue.SimpleQueue[frozenset[str] | None] = queue.SimpleQueue()
         self._stop = threading.Event()
+        self._report = Report()
 
     def wake(self, keys: frozenset[str] | None) -> None:
         """Have these ports looked at again, or everything; from any thread."""
         self._wakes.put(keys)
+
+    def _wake_pf(self, pf: str) -> None:
+        """Have the ports of a PF looked at again; what is of no port, with everything."""
+        ports = (entry for entry in self._report.ports.values() if entry.claim)
+        keys = frozenset(entry.port_id for entry in ports if entry.claim and entry.claim.pf == pf)
+        self.wake(keys or None)
 
     def stop(self) -> None:
         """Have :meth:`run` return after the pass it is in; from any thread or signal handler."""
@@ -106,6 +119,7 @@ class Agent:
     def run(self) -> None:
         """Reconcile until :meth:`stop`. What ports have they keep: a stop changes nothing."""
         self.source.start(self.wake)
+        self.fabric.start()
         self.lldp.start(lambda: self.wake(None))
         try:
             resync = time.monotonic()
@@ -119,6 +133,7 @@ class Agent:
         finally:
             self.lldp.stop()
             self.source.stop()
+            self.fabric.stop()
 
     def _next_scope(self, resync: float) -> Scope | None:
         """Wait for something to do: everything that came by then is one pass."""
@@ -151,6 +166,7 @@ class Agent:
             return
         self._reschedule(report, scope)
         self._say(report, scope)
+        self._report = report
 
     def _failed(self) -> None:
         self.counters.count("passes.failed")
@@ -159,10 +175,10 @@ class Agent:
     def _reschedule(self, report: Report, scope: Scope) -> None:
         now = time.monotonic()
         for port, entry in report.ports.items():
-            if port in scope and entry.state != PortState.MET:
+            if port in scope and entry.state not in SETTLED:
                 self._backoff.failed(port, now)
         for port in self._backoff.known() - {HOST}:
-            if port not in report.ports or report.ports[port].state == PortState.MET:
+            if port not in report.ports or report.ports[port].state in SETTLED:
                 self._backoff.succeeded(port)
         if report.unmet:
             self._backoff.failed(HOST, now)
@@ -174,8 +190,10 @@ class Agent:
             if port not in scope:
                 continue
             self.counters.count(f"ports.{entry.state}")
+            known = self._report.ports.get(port)
+            level = logging.WARNING if known and known.unmet == entry.unmet else logging.INFO
             for sentence in entry.unmet:
-                LOG.warning("port %s %s: %s", port, entry.state, sentence)
+                LOG.log(level, "port %s %s: %s", port, entry.state, sentence)
             if entry.unsupported:
                 LOG.warning(
                     "port %s: the NIC does not support %s", port, ", ".join(entry.unsupported)

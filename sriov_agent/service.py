@@ -88,7 +88,7 @@ class Agent:
         self.fabric = Background(hook, self._wake_pf, at_once=not hook.required)
         self.reconciler = Reconciler(
             source=self.source,
-            host=Inventory(_mappings(conf), Netlink()),
+            host=Inventory(_mappings(conf), Netlink(), excluded=options.excluded_vfs(conf)),
             lldp=self.lldp,
             interfaces=InterfaceFiles(options.interfaces_path(conf)),
             fabric=self.fabric,

@@ -261,3 +261,13 @@ def unreachable(*_, **__):
 )
 def test_a_host_goes_by_the_name_that_libvirt_finds(name, resolve, canonical):
     assert canonical_hostname(name, resolve) == canonical
+
+
+def test_sriovctl_finds_the_files_of_neutron_by_links(own, tmp_path):
+    links = tmp_path / "sriov-agent.conf.d"
+    links.mkdir()
+    for name in ("neutron.conf", "sriov_agent.ini"):
+        (links / f"{Path(name).stem}.conf").symlink_to(SAMPLES / name)
+    found = conf(own("[agent]\nsource = ml2\n"), f"--config-dir={links}")
+    assert (found.agent.source, found.host) == ("ml2", "compute1.example.net")
+    assert len(options.mappings(found)) == 3

@@ -9,7 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tools.openstack import needs
+from tools.openstack import broker, database, needs
 from tools.openstack.needs import Unavailable
 
 LAB = Path(__file__).resolve().parents[1] / "lab"
@@ -20,7 +20,9 @@ def say(sentence: str) -> None:
 
 
 def install_packages() -> None:
-    """Installs missing packages of needs.PACKAGES; none of their services is started."""
+    """Installs what is missing of needs.PACKAGES; none of their services is started."""
+    if not broker.missing() and not database.missing():
+        return
     setup = [sys.executable, str(LAB), "setup", "--packages", "--also", *needs.PACKAGES]
     if subprocess.run(setup, check=False).returncode != 0:
         raise Unavailable(f"{' and '.join(needs.PACKAGES)} cannot be installed, as said above")

@@ -77,10 +77,13 @@ class Stack:
 
     :param directory: where everything of it lies, an existing empty one with a short path
     :param agent_down_time: seconds after which an agent that does not report is down
+    :param versions_ttl: seconds until the API looks again which versions of objects agents want;
+        Neutron's own is a constant
     """
 
-    def __init__(self, directory: Path, agent_down_time: int = 75) -> None:
+    def __init__(self, directory: Path, agent_down_time: int = 75, versions_ttl: int = 60) -> None:
         self.directory = directory
+        self._ttl = str(versions_ttl)
         for name in ("broker", "database"):
             (directory / name).mkdir()
         self.broker = Broker(directory / "broker")
@@ -184,7 +187,7 @@ class Stack:
 
     def _start_servers(self) -> None:
         rpc = self._run("rpc", self._bin / "neutron-rpc-server")
-        api = self._run("api", self._bin / "python", "-P", WSGI, str(self._port))
+        api = self._run("api", self._bin / "python", "-P", WSGI, str(self._port), self._ttl)
         rpc.wait_until(lambda: all(self.broker.consumers(queue) for queue in QUEUES))
         api.wait_until(self._answers)
 

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Neutron's API on a port of loopback: ``python -P wsgi.py PORT --config-file FILE``.
+"""Neutron's API on a port of loopback: ``python -P wsgi.py PORT TTL --config-file FILE``.
 
 Runs in the virtual environment that has Neutron, which believes what the request's headers say of
-its user and roles. A request that says nothing is an administrator's.
+its user and roles. A request that says nothing is an administrator's. After TTL seconds Neutron
+looks again which versions of objects its agents want.
 """
 
 import sys
@@ -10,6 +11,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 import waitress
+from neutron.api.rpc.callbacks import version_manager
 
 ADMINISTRATOR = {
     "HTTP_X_USER_ID": "administrator",
@@ -18,7 +20,7 @@ ADMINISTRATOR = {
 }
 
 # Neutron reads the command line when it is imported.
-port = int(sys.argv.pop(1))
+port, version_manager.VERSIONS_TTL = int(sys.argv.pop(1)), int(sys.argv.pop(1))
 
 from neutron.wsgi.api import application  # noqa: E402
 

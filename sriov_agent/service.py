@@ -2,6 +2,7 @@
 """The composition root: configuration, adapters, the reconciling thread and its timers."""
 
 import dataclasses
+import functools
 import logging
 import queue
 import random
@@ -167,6 +168,7 @@ class Agent:
         self._reschedule(report, scope)
         self._say(report, scope)
         self._report = report
+        self.source.tell(report)
 
     def _failed(self) -> None:
         self.counters.count("passes.failed")
@@ -247,6 +249,39 @@ def _source(conf: cfg.ConfigOpts, counters: Counters) -> Source:
     if conf.agent.source == "local":
         return Local(ports, conf.local.poll_interval)
     # A host without OpenStack loads no messaging.
+    if conf.agent.source == "ml2":
+        return _ml2(conf, ports, counters)
     from sriov_agent.sources.notifications import Notifications  # noqa: PLC0415
 
     return Notifications(conf, ports, counters)
+
+
+def _ml2(conf: cfg.ConfigOpts, ports: Ports, counters: Counters) -> Source:
+    from sriov_agent.sources import agent_state  # noqa: PLC0415
+    from sriov_agent.sources.ml2 import Ml2  # noqa: PLC0415
+
+    pins = {**agent_state.PINS, "Port": conf.ml2_agent.port_version}
+    configurations = functools.partial(
+        agent_state.configurations,
+        mappings=options.mappings(conf),
+        extensions=options.extensions(conf),
+        bandwidths=options.resource_provider_bandwidths(conf),
+        inventory_defaults=options.resource_provider_inventory_defaults(conf),
+        hypervisors=options.resource_provider_hypervisors(conf),
+    )
+
+    def state(report: Report) -> dict[str, object]:
+        claimed = {entry.claim.vf for entry in report.ports.values() if entry.claim}
+        known = bool(report.pfs)
+        return configurations(
+            devices=len(claimed) if known else None,
+            facts=agent_state.facts(report.pfs.values(), report.cabling, claimed),
+        )
+
+    return Ml2(
+        conf,
+        ports,
+        counters,
+        state=state,
+        pins=agent_state.resource_versions(pins, "[ml2_agent] port_version"),
+    )

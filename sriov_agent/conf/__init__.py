@@ -133,6 +133,23 @@ NOTIFICATIONS_OPTS = [
     ),
 ]
 
+ML2_AGENT_OPTS = [
+    cfg.StrOpt(
+        "port_version",
+        default="1.7",
+        help=(
+            "Version in which Neutron is to push ports. Every neutron-server since Yoga knows the "
+            "default. One that the server does not know stops the pushes for the whole cloud."
+        ),
+    ),
+    cfg.FloatOpt(
+        "list_interval",
+        default=300.0,
+        min=1.0,
+        help="Seconds between two lists of this host's ports, when nothing is missed.",
+    ),
+]
+
 LLDP_OPTS = [
     cfg.ListOpt(
         "sources",
@@ -225,6 +242,7 @@ GROUPS: dict[str, Sequence[cfg.Opt]] = {
     "agent": AGENT_OPTS,
     "local": LOCAL_OPTS,
     "notifications": NOTIFICATIONS_OPTS,
+    "ml2_agent": ML2_AGENT_OPTS,
     "lldp": LLDP_OPTS,
     "lldp_snmp": LLDP_SNMP_OPTS,
     "fabric": FABRIC_OPTS,

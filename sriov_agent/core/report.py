@@ -17,7 +17,7 @@ from sriov_agent.core.actions import (
     WriteInterface,
 )
 from sriov_agent.core.lldp import describe_port, links
-from sriov_agent.core.model import RELEASED, Cabling, Segment, SwitchPort, VfSettings
+from sriov_agent.core.model import RELEASED, Cabling, Pf, Segment, SwitchPort, VfSettings
 from sriov_agent.core.plan import left_of, segments_on
 from sriov_agent.core.state import Claim, Desired, Observed
 
@@ -59,11 +59,13 @@ class PortReport:
 class Report:
     """The host after a pass. ``unmet`` holds what belongs to no single port.
 
-    ``cabling`` is what is made of LLDP, by uplink, and ``fabric`` what is to be open on each link.
+    ``pfs`` are those that were seen; ``cabling`` is what is made of LLDP, by uplink, and
+    ``fabric`` what is to be open on each link.
     """
 
     ports: Mapping[str, PortReport] = field(default_factory=dict)
     unmet: tuple[str, ...] = ()
+    pfs: Mapping[str, Pf] = field(default_factory=dict)
     cabling: Mapping[str, Cabling] = field(default_factory=dict)
     fabric: Mapping[SwitchPort, frozenset[Segment]] = field(default_factory=dict)
 
@@ -99,6 +101,7 @@ def report(
     return Report(
         ports=ports,
         unmet=unknown + _unmet_fabric(desired, observed, failed),
+        pfs=observed.pfs,
         cabling=observed.cabling,
         fabric={
             **desired.fabric,

@@ -18,7 +18,7 @@ Json = object
 
 #: VNIC types that other agents of a compute node serve.
 FOREIGN_VNIC_TYPES = frozenset(
-    {"normal", "baremetal", "smart-nic", "virtio-forwarder", "remote-managed", "vdpa"}
+    "normal baremetal smart-nic virtio-forwarder remote-managed vdpa direct-physical".split()
 )
 #: VIF types of a port that Neutron has not bound to the host it names.
 UNBOUND_VIF_TYPES = frozenset({"unbound", "binding_failed"})
@@ -56,7 +56,7 @@ def deleted_id(payload: Json, kind: str) -> str:
 
     :raises InvalidField: if there is none
     """
-    return fields.port_id(_mapping(payload, "payload").get(f"{kind}_id"), f"{kind}_id")
+    return fields.port_id(mapping(payload, "payload").get(f"{kind}_id"), f"{kind}_id")
 
 
 def identity(port: Json) -> tuple[str, int]:
@@ -64,7 +64,7 @@ def identity(port: Json) -> tuple[str, int]:
 
     :raises InvalidField: if it has none
     """
-    entry = _mapping(port, "port")
+    entry = mapping(port, "port")
     return (
         fields.port_id(entry.get("id")),
         fields.integer(entry.get("revision_number"), "revision_number", 0, 2**62 - 1),
@@ -77,7 +77,7 @@ def read_port(port: Json, host: str) -> PortPayload:
     :param host: this host's name; a port of another host is not ``bound`` here
     :raises InvalidField: for the first field that cannot be accepted
     """
-    entry = _mapping(port, "port")
+    entry = mapping(port, "port")
     port_id, revision = identity(entry)
     bound = _bound(entry, host)
     return PortPayload(
@@ -94,7 +94,7 @@ def read_network(network: Json) -> tuple[str, int, int | None, str | None] | Non
 
     :raises InvalidField: for the first field that cannot be accepted
     """
-    entry = _mapping(network, "network")
+    entry = mapping(network, "network")
     network_id, revision = identity(entry)
     if "provider:network_type" not in entry:
         return None
@@ -140,8 +140,8 @@ def _document(entry: Mapping[str, Json]) -> Iterator[tuple[str, Json]]:
             "binding:vnic_type", vnic_type, "this agent serves " + ", ".join(VNIC_TYPES)
         )
     yield "vnic_type", vnic_type
-    profile = _mapping(entry.get("binding:profile") or {}, "binding:profile")
-    details = _mapping(entry.get("binding:vif_details") or {}, "binding:vif_details")
+    profile = mapping(entry.get("binding:profile") or {}, "binding:profile")
+    details = mapping(entry.get("binding:vif_details") or {}, "binding:vif_details")
     if profile.get("pci_slot") is not None:
         yield "pci_slot", fields.pci_address(profile["pci_slot"], "binding:profile.pci_slot")
     if profile.get("physical_network") is not None:
@@ -151,6 +151,9 @@ def _document(entry: Mapping[str, Json]) -> Iterator[tuple[str, Json]]:
                 profile["physical_network"], "binding:profile.physical_network"
             ),
         )
+    owner = entry.get("device_owner")
+    nova = isinstance(owner, str) and owner.startswith("compute:")
+    yield "plugged_by_nova", nova and profile.get("pci_slot") is not None
     trusted = profile.get("trusted", entry.get("trusted", False))
     yield "trust", trusted is True or str(trusted).lower() == "true"
     vlan = details.get("vlan")
@@ -161,7 +164,7 @@ def _document(entry: Mapping[str, Json]) -> Iterator[tuple[str, Json]]:
 
 
 def _several(payload: Json, kind: str) -> list[Json]:
-    entry = _mapping(payload, "payload")
+    entry = mapping(payload, "payload")
     if kind in entry:
         return [entry[kind]]
     several = entry.get(f"{kind}s")
@@ -170,7 +173,11 @@ def _several(payload: Json, kind: str) -> list[Json]:
     return several
 
 
-def _mapping(value: Json, field: str) -> Mapping[str, Json]:
+def mapping(value: Json, field: str) -> Mapping[str, Json]:
+    """A JSON object.
+
+    :raises InvalidField: if it is none
+    """
     if not isinstance(value, Mapping):
         raise InvalidField(field, value, "expected an object")
     return value

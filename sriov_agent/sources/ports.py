@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from sriov_agent.core.model import LinkState
 from sriov_agent.core.state import Bindings, PortBinding
 from sriov_agent.database import Database
 from sriov_agent.exceptions import InvalidField
@@ -38,6 +39,16 @@ _SCHEMA = (
     """,
 )
 
+_QOS = (
+    """
+    CREATE TABLE qos_policy (
+        policy_id TEXT PRIMARY KEY,
+        max_tx_rate INTEGER NOT NULL,
+        min_tx_rate INTEGER NOT NULL
+    ) STRICT
+    """,
+)
+
 #: Above every revision Neutron gives: nothing follows a deletion.
 _DELETED = 2**62
 #: How many ports that are not bound here are kept, against events that come late.
@@ -51,7 +62,9 @@ class Port:
     """One row: what was last said of a port.
 
     ``document`` holds the fields of a :class:`PortBinding`; VLAN and physical network may be
-    absent there when they come from the network. ``error`` is why the last word was refused.
+    absent there when they come from the network. A ``qos_policy_id`` gives the rates, and
+    ``propagate_uplink_status`` tells ``auto`` from ``enable``. ``error`` is why the last word was
+    refused.
     """
 
     port_id: str
@@ -66,7 +79,7 @@ class Ports:
     """The table of ports. Every method raises ``Unavailable`` if the file cannot be used."""
 
     def __init__(self, path: Path) -> None:
-        self.database = Database(path, _SCHEMA)
+        self.database = Database(path, _SCHEMA, _QOS)
 
     def create(self, binding: PortBinding) -> None:
         """Add a port of the operator's own.
@@ -141,11 +154,37 @@ class Ports:
             ).fetchall()
         return frozenset(row["port_id"] for row in rows)
 
+    def unbind(self, port_id: str) -> bool:
+        """The port is not bound here any more, whatever its revision; False if it was not."""
+        with self.database.transaction() as db:
+            query = "UPDATE port SET bound = 0 WHERE port_id = ? AND bound"
+            return db.execute(query, (port_id,)).rowcount > 0
+
+    def put_policy(self, policy_id: str, max_tx_rate: int, min_tx_rate: int) -> frozenset[str]:
+        """Keep what a QoS policy makes of rates, in Mbit/s; the ports bound here that have it."""
+        with self.database.transaction() as db:
+            db.execute(
+                "INSERT OR REPLACE INTO qos_policy VALUES (?, ?, ?)",
+                (policy_id, max_tx_rate, min_tx_rate),
+            )
+            rows = db.execute("SELECT * FROM port WHERE bound").fetchall()
+        ports = map(_port, rows)
+        return frozenset(
+            port.port_id for port in ports if port.document.get("qos_policy_id") == policy_id
+        )
+
+    def policies(self) -> dict[str, tuple[int, int]]:
+        """(max_tx_rate, min_tx_rate) in Mbit/s by QoS policy."""
+        with self.database.transaction() as db:
+            rows = db.execute("SELECT * FROM qos_policy").fetchall()
+        return {row["policy_id"]: (row["max_tx_rate"], row["min_tx_rate"]) for row in rows}
+
     def bindings(self) -> Bindings:
         """The ports bound here, each whole or with what is wrong."""
         with self.database.transaction() as db:
             rows = db.execute("SELECT * FROM port WHERE bound").fetchall()
             networks = {row["network_id"]: row for row in db.execute("SELECT * FROM network")}
+            policies = {row["policy_id"]: row for row in db.execute("SELECT * FROM qos_policy")}
         ports: dict[str, PortBinding] = {}
         invalid: dict[str, str] = {}
         for port in map(_port, rows):
@@ -153,14 +192,26 @@ class Ports:
                 if port.error:
                     invalid[port.port_id] = port.error
                 else:
-                    ports[port.port_id] = _binding(port, networks.get(port.network_id))
+                    network = networks.get(port.network_id)
+                    ports[port.port_id] = _binding(port, network, policies)
             except InvalidField as error:
                 invalid[port.port_id] = str(error)
         return Bindings(ports=ports, invalid=invalid)
 
 
-def _binding(port: Port, network: sqlite3.Row | None) -> PortBinding:
+def _binding(
+    port: Port, network: sqlite3.Row | None, policies: Mapping[object, sqlite3.Row]
+) -> PortBinding:
     document = dict(port.document)
+    policy_id = document.pop("qos_policy_id", None)
+    if policy_id is not None:
+        if policy_id not in policies:
+            raise InvalidField("qos_policy_id", policy_id, "its rules are not known yet")
+        document["max_tx_rate"] = policies[policy_id]["max_tx_rate"]
+        document["min_tx_rate"] = policies[policy_id]["min_tx_rate"]
+    propagated = document.pop("propagate_uplink_status", True)
+    if not propagated and document.get("link_state") == LinkState.AUTO:
+        document["link_state"] = LinkState.ENABLE
     for name, field in (
         ("vlan", "provider:segmentation_id"),
         ("physical_network", "provider:physical_network"),

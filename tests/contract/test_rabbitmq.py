@@ -14,9 +14,9 @@ from sriov_agent import conf as options
 from sriov_agent.counters import Counters
 from sriov_agent.sources.notifications import Notifications
 from sriov_agent.sources.ports import Ports
-from tests.broker import Broker, missing
 from tests.neutron import deleted, members_view, network, port
 from tests.topology import HOST, port_id, port_mac
+from tools.openstack.broker import Broker, missing
 
 pytestmark = pytest.mark.rabbitmq
 

@@ -42,6 +42,11 @@ LIBRARY_HOMES: Mapping[str, tuple[str, ...]] = {
         "sriov_agent.hook.*",
         "sriov_agent.service",
         "sriov_agent.sources.notifications",
+        "sriov_agent.sources.ml2.*",
+    ),
+    "oslo_messaging": (
+        "sriov_agent.sources.ml2.rpc",
+        "sriov_agent.sources.notifications",
     ),
 }
 

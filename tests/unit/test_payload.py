@@ -142,7 +142,7 @@ def test_a_vlan_that_is_not_told_comes_from_the_network(path):
         ("port_security_enabled", ("true", 0, [])),
         ("binding:host_id", (None, 7, [HOST], "h" * 256)),
         ("binding:vif_type", (1, ["hw_veb"], {})),
-        ("binding:vnic_type", (..., None, "macvtap", "", 1, ["direct"], {"direct": 1})),
+        ("binding:vnic_type", (..., None, "made-up", "", 1, ["direct"], {"direct": 1})),
         ("binding:profile", ("{}", 1, [1], True)),
         ("binding:vif_details", ("{}", 1, [1], True)),
     ],

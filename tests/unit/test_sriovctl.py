@@ -130,7 +130,7 @@ def test_without_a_mac_or_an_id_each_port_gets_its_own(host):
         ("vlan", ["--vlan", "-1"]),
         ("vlan", ["--vlan", "4095"]),
         ("vlan", ["--vlan", "99999999999999999999"]),
-        ("vnic_type", ["--vnic-type", "macvtap"]),
+        ("vnic_type", ["--vnic-type", "made-up"]),
         ("vnic_type", ["--vnic-type", ""]),
         ("pci_slot", ["--pci-slot", "3b:00.2"]),
         ("pci_slot", ["--pci-slot", "0000:3b:00.8"]),

@@ -20,6 +20,7 @@ from typing import NoReturn
 
 import boot
 import needs
+import netdevsim
 import packages
 import qemu
 
@@ -53,6 +54,10 @@ def parser() -> argparse.ArgumentParser:
     )
     setup.add_argument(
         "--packages", action="store_true", help="only the packages, the one step that needs root"
+    )
+
+    setup.add_argument(
+        "--netdevsim", action="store_true", help="build that driver too, for tests of its VFs"
     )
 
     guest = argparse.ArgumentParser(add_help=False)
@@ -106,6 +111,8 @@ def outcome(arguments: argparse.Namespace) -> int:
     """Does what the command line asks for and returns the exit status."""
     if arguments.subcommand == "setup":
         packages.install(arguments.also, packages_only=arguments.packages)
+        if arguments.netdevsim:
+            netdevsim.build()
         return 0
     found = needs.found()
     if arguments.subcommand == "check":

@@ -92,7 +92,7 @@ class Agent:
         self.links = LinkWatch(self._link_changed)
         self.reconciler = Reconciler(
             source=self.source,
-            host=Inventory(_mappings(conf), Netlink()),
+            host=Inventory(_mappings(conf), Netlink(), excluded=options.excluded_vfs(conf)),
             lldp=self.lldp,
             interfaces=InterfaceFiles(options.interfaces_path(conf)),
             fabric=self.fabric,

@@ -31,7 +31,6 @@ PAYLOADS = [
     (port(binding_vif_details={"vlan": True}), "binding:vif_details.vlan"),
     (port(binding_vif_details=[15]), "binding:vif_details"),
     (port(binding_vnic_type="made-up"), "binding:vnic_type"),
-    (port(binding_vnic_type="direct-physical"), "binding:vnic_type"),
     (port(binding_vnic_type=None), "binding:vnic_type"),
     (port(binding_vnic_type=["direct"]), "binding:vnic_type"),
     (port(binding_vnic_type={"direct": True}), "binding:vnic_type"),

@@ -60,6 +60,7 @@ def test_an_administrators_view_tells_everything():
         "link_state": LinkState.AUTO,
         "spoofchk": True,
         "vnic_type": "direct",
+        "plugged_by_nova": False,
         "trust": False,
         "vlan": 150,
     }

@@ -274,8 +274,8 @@ def test_a_transaction_that_fails_leaves_nothing(ports):
 def test_a_file_of_another_version_is_left_alone(ports):
     ports.put(port())
     with sqlite3.connect(ports.database.path) as db:
-        db.execute("PRAGMA user_version=2")
-    with pytest.raises(Unavailable, match="schema version 2, not 1"):
+        db.execute("PRAGMA user_version=9")
+    with pytest.raises(Unavailable, match="schema version 9, not 2"):
         ports.bindings()
     with pytest.raises(Unavailable):
         ports.put(port(2))
@@ -341,11 +341,11 @@ def test_local_goes_on_after_its_file_was_unusable(watched):
     ports.put(port(1))
     assert woken.get(timeout=PATIENCE) == {port_id(1)}
     with sqlite3.connect(ports.database.path) as db:
-        db.execute("PRAGMA user_version=2")
+        db.execute("PRAGMA user_version=9")
         db.execute("DELETE FROM port WHERE port_id = ?", (port_id(1),))
     assert woken.get(timeout=PATIENCE) is None
     with sqlite3.connect(ports.database.path) as db:
-        db.execute("PRAGMA user_version=1")
+        db.execute("PRAGMA user_version=2")
 
     ports.put(port(2))
     keys = set()

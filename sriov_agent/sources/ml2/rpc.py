@@ -172,6 +172,11 @@ class _FanoutServer(oslo_messaging.rpc.server.RPCServer):  # type: ignore[misc]
 def transport(conf: cfg.ConfigOpts) -> "oslo_messaging.Transport":
     """The broker of ``transport_url`` and ``[oslo_messaging_rabbit]``."""
     oslo_messaging.set_transport_defaults(EXCHANGE)
+    # Read of any configuration, and registered with the global one alone; the agent has neither.
+    for name in ("metrics", "tracing"):
+        option, group = cfg.BoolOpt(f"{name}_enabled"), f"oslo_messaging_{name}"
+        conf.register_opt(option, group)
+        conf.set_override(option.name, False, group)
     return oslo_messaging.get_rpc_transport(conf)
 
 

@@ -85,8 +85,6 @@ def virtme_run(found: Found, options: Options, session: Sequence[str]) -> Iterat
     for rwdir in (BUILD, *options.rwdirs):
         yield from ("--rwdir", str(rwdir))
     for kernel_option in (
-        # On a busy machine the emulated timer is late: taken for a broken one, a panic.
-        "no_timer_check",
         "intel_iommu=on",
         "iommu=pt",
         # A busy machine can be too slow for that test, and the kernel would panic.

@@ -51,7 +51,7 @@ def test_all_vfs_are_read_however_many_there_are(netdev):
     assert len(vfs(netdev)) == MANY
 
 
-@pytest.mark.parametrize("index", [0, 255, 256, MANY - 1])
+@pytest.mark.parametrize("index", [0, MANY - 1])
 def test_every_setting_is_set_seen_and_released_and_no_other_vf_is_touched(netdev, index):
     before = vfs(netdev)
     with Netlink() as netlink:

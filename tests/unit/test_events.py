@@ -238,10 +238,14 @@ def test_a_look_up_is_taken_like_an_event_and_wakes_for_what_changed(with_port):
     with_port.woken.clear()
     with_port.events.looked_up([PORT])
     assert with_port.woken == []
-    with_port.events.looked_up([PORT | {"revision_number": 4, "name": "new"}], [NET])
+    with_port.events.looked_up([PORT | {"revision_number": 4, "name": "new"}])
     assert with_port.woken == [frozenset({ID})]
+    with_port.events.looked_up([], [NET])
+    with_port.woken.clear()
+    with_port.events.looked_up([], [NET])
+    assert with_port.woken == []
     with_port.events.gone(with_port.ports.get(ID))
-    assert with_port.woken == [frozenset({ID})] * 2
+    assert with_port.woken == [frozenset({ID})]
     assert with_port.bound == Bindings()
 
 

@@ -78,9 +78,8 @@ class Neutron:
         self._sdk_error = openstack.exceptions.SDKException
         endpoint = str(options["endpoint_override"] or "").rstrip("/").removesuffix("/v2.0")
         try:
-            self._connection = openstack.connection.Connection(
-                app_name="sriov-agent",
-                strict_proxies=True,
+            loader = openstack.config.OpenStackConfig(load_yaml_config=False, load_envvars=False)
+            region = loader.get_one(
                 auth_type=options["auth_type"],
                 auth=_auth(options, endpoint),
                 region_name=options["region_name"],
@@ -88,6 +87,9 @@ class Neutron:
                 cacert=options["cafile"],
                 api_timeout=options["timeout"],
                 network_endpoint_override=endpoint or None,
+            )
+            self._connection = openstack.connection.Connection(
+                config=region, app_name="sriov-agent", strict_proxies=not endpoint
             )
             self._connection.session.session.trust_env = False
         except (exceptions.ClientException, self._sdk_error, OSError, ValueError) as error:

@@ -102,6 +102,8 @@ class Neutron(Service):
         path = request.path.rstrip("/")
         if path == "":
             return Answer(200, {"versions": [self._version()]})
+        if path == "/v2.0":
+            return Answer(200, {"resources": []})
         try:
             caller = self._caller(request)
             _, _, kind, *rest = path.split("/")

@@ -3,7 +3,7 @@
 
 import logging
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 from sriov_agent.core import fields
@@ -29,6 +29,8 @@ class Events:
         self.ports = ports
         self.counters = counters
         self.wake: Wake = lambda keys: None
+        #: Called after each event, which may leave something to look up.
+        self.taken: Callable[[], None] = lambda: None
         self._merging = threading.Lock()
 
     def take(self, event_type: str, payload: Json) -> None:
@@ -52,6 +54,7 @@ class Events:
         except Exception:
             self.counters.count("events.failed")
             LOG.exception("%s: not understood", event_type)
+        self.taken()
 
     def looked_up(self, ports: Sequence[Json], networks: Sequence[Json] = ()) -> None:
         """What Neutron's API says now, taken like so many events.
@@ -60,6 +63,20 @@ class Events:
         """
         self._each(ports, self._port)
         self._each(networks, self._network)
+
+    def took_sub_ports(self, networks: Mapping[str, str]) -> None:
+        """The network of each of these subports.
+
+        :raises InvalidField: if they are none
+        :raises Unavailable: if it could not be kept
+        """
+        checked = {
+            fields.port_id(port_id): fields.port_id(network_id, "network_id")
+            for port_id, network_id in networks.items()
+        }
+        concerned = self.ports.put_sub_ports(checked)
+        if concerned:
+            self.wake(concerned)
 
     def gone(self, known: Port) -> None:
         """Neutron does not have the port here any more, unless something was heard of it since.

@@ -26,7 +26,13 @@ demo: venv ## Show a port-create event become a VF that pings through its switch
 .PHONY: test
 test: venv ## Run every test; PYTEST_ARGS='-k word' chooses some
 	-@$(BIN)/python tools/lab setup --also $(TEST_PACKAGES)
+	-@$(BIN)/python tools/openstack setup
 	@$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+.PHONY: test-openstack
+test-openstack: venv ## Run the tests on a real Neutron alone
+	@$(BIN)/python tools/openstack setup
+	@$(BIN)/python -m pytest tests/openstack $(PYTEST_ARGS)
 
 .PHONY: check
 check: venv ## Check format, style, types, configuration sample, documentation and release notes

@@ -25,7 +25,7 @@ function configure_sriov_agent {
     sudo install -d -o "$STACK_USER" "$SRIOV_AGENT_CONF_DIR" "$SRIOV_AGENT_STATE_PATH"
     iniset "$SRIOV_AGENT_CONF" DEFAULT host "$(hostname)"
     iniset "$SRIOV_AGENT_CONF" DEFAULT debug "$ENABLE_DEBUG_LOG_LEVEL"
-    iniset "$SRIOV_AGENT_CONF" DEFAULT state_path "$SRIOV_AGENT_STATE_PATH"
+    iniset "$SRIOV_AGENT_CONF" agent state_path "$SRIOV_AGENT_STATE_PATH"
     iniset_rpc_backend sriov-agent "$SRIOV_AGENT_CONF"
     iniset "$SRIOV_AGENT_CONF" agent source notifications
     iniset "$SRIOV_AGENT_CONF" sriov_nic physical_device_mappings \

@@ -1,11 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """SQLite as the agent uses it: WAL, short transactions, a schema version."""
 
+import contextlib
 import sqlite3
+import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import cast
 
 from sriov_agent.exceptions import Unavailable
 
@@ -16,6 +19,8 @@ _CREATE_POLL_SECONDS = 0.02
 class Database:
     """One SQLite file. Each thread may use the same object; each call is one transaction.
 
+    A thread's connection is kept as long as the file is the same one.
+
     :param versions: for each version of its schema, ``user_version`` 1 first, the statements that
         lead there from the one before; what a file lacks is run in one transaction
     """
@@ -23,6 +28,7 @@ class Database:
     def __init__(self, path: Path, *versions: Sequence[str]) -> None:
         self.path = path
         self.versions = versions
+        self._kept = threading.local()
 
     @contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:
@@ -31,15 +37,29 @@ class Database:
         :raises Unavailable: if the file cannot be used
         """
         try:
-            connection = self.connect()
-            try:
-                with connection:
-                    connection.execute("BEGIN IMMEDIATE")
-                    yield connection
-            finally:
-                connection.close()
+            connection = self._connection()
+            with connection:
+                connection.execute("BEGIN IMMEDIATE")
+                yield connection
         except (sqlite3.Error, OSError) as error:
             raise Unavailable(f"{self.path}: {error}") from error
+
+    def _connection(self) -> sqlite3.Connection:
+        """This thread's own."""
+        kept: sqlite3.Connection | None = getattr(self._kept, "connection", None)
+        with contextlib.suppress(OSError, sqlite3.Error):
+            if (
+                kept
+                and self._kept.file == _identity(self.path)
+                and self._version_of(kept) == len(self.versions)
+            ):
+                return kept
+        if kept:
+            self._kept.connection = None
+            kept.close()
+        self._kept.connection = self.connect()
+        self._kept.file = _identity(self.path)
+        return cast(sqlite3.Connection, self._kept.connection)
 
     def connect(self) -> sqlite3.Connection:
         """A connection of the caller's own, the schema in place.
@@ -49,6 +69,8 @@ class Database:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         connection = sqlite3.connect(self.path, timeout=_BUSY_SECONDS, isolation_level=None)
         connection.row_factory = sqlite3.Row
+        # In WAL mode what was committed outlives the process, and a power cut all VFs.
+        connection.execute("PRAGMA synchronous=NORMAL")
         try:
             if self._version_of(connection) == 0:
                 self._turn_on_wal(connection)
@@ -90,3 +112,8 @@ class Database:
                     connection.execute(statement)
             if self._version_of(connection) < len(self.versions):
                 connection.execute(f"PRAGMA user_version={len(self.versions)}")
+
+
+def _identity(path: Path) -> tuple[int, int]:
+    found = path.stat()
+    return found.st_dev, found.st_ino

@@ -5,10 +5,10 @@ Start, restart, event, resync and release are this same pass, and so is recovery
 from wherever the last one stopped.
 """
 
-import contextlib
 import logging
 import time
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from typing import Protocol
 
 from sriov_agent.core.actions import (
@@ -42,7 +42,7 @@ from sriov_agent.core.state import (
     Observed,
     Scope,
 )
-from sriov_agent.exceptions import Refused, SriovAgentError
+from sriov_agent.exceptions import SriovAgentError
 
 LOG = logging.getLogger(__name__)
 
@@ -87,18 +87,19 @@ class Interfaces(Protocol):
 
 
 class Fabric(Protocol):
-    """The device-manager hook; see :class:`sriov_agent.hook.base.Hook`."""
+    """The device-manager hook; see :class:`sriov_agent.hook.background.Background`."""
 
-    required: bool
-    networks: bool
+    @property
+    def required(self) -> bool: ...
 
-    def read(self, links: Iterable[SwitchPort]) -> dict[SwitchPort, frozenset[Segment]]: ...
+    @property
+    def networks(self) -> bool: ...
 
-    def apply(
-        self, link: SwitchPort, wanted: Mapping[SwitchPort, frozenset[Segment]]
-    ) -> frozenset[Segment]: ...
+    def read(
+        self, links: Iterable[SwitchPort], *, again: bool
+    ) -> tuple[dict[SwitchPort, frozenset[Segment]], dict[SwitchPort, str]]: ...
 
-    def owned(self) -> list[SwitchPort]: ...
+    def apply(self, link: SwitchPort, wanted: Mapping[SwitchPort, frozenset[Segment]]) -> None: ...
 
 
 class Record(Protocol):
@@ -145,7 +146,6 @@ class Reconciler:
         self.follow_lldp = follow_lldp
         self.clock = clock
         self._flaps: dict[str, tuple[int, float]] = {}
-        self._open: dict[SwitchPort, frozenset[Segment]] = {}
         self._wanted: dict[SwitchPort, frozenset[Segment]] = {}
 
     def reconcile(self, scope: Scope = ALL) -> Report:
@@ -155,15 +155,14 @@ class Reconciler:
             unknown what is desired or owned, and nothing was done
         """
         bindings = self.source.bindings()
-        cabling, ends, lldp_errors = self._cabling()
-        fabric_errors = self._read_fabric(ends, scope)
+        seen = self._look(again=scope == ALL)
         tried: dict[Action, str] = {}
         for _ in range(MAX_ROUNDS):
-            observed = self._observe(cabling, {**lldp_errors, **fabric_errors})
+            observed = seen.observed()
             desired = intent(bindings, observed, networks=self.fabric.networks)
             self._wanted = {
-                link: segments_on(link, seen, desired, observed)
-                for link, seen in observed.fabric.items()
+                link: segments_on(link, open_, desired, observed)
+                for link, open_ in observed.fabric.items()
             }
             planned = plan(desired, observed, scope)
             tried = pending(planned, tried)
@@ -172,23 +171,62 @@ class Reconciler:
                 break
             for action in actions:
                 tried.update(self._apply(action))
+            self._look_again(seen, actions)
         else:
             LOG.error("still changing after %d rounds: %s", MAX_ROUNDS, actions)
-        self._forget_closed(desired)
+        self._forget_closed(desired, observed)
         failed = {action: reason for action, reason in tried.items() if reason}
         return report(desired, observed, failed, fabric_required=self.fabric.required)
 
-    def _cabling(self) -> tuple[dict[str, Cabling], frozenset[SwitchPort], dict[str, str]]:
-        """Where each uplink is cabled, and the links of the PFs.
+    def _look(self, again: bool) -> "_Seen":
+        """Everything, of which nothing is known yet in this pass.
+
+        :param again: have the fabric looked at anew
+        """
+        pfs, pf_errors = self.host.pfs()
+        cabling, lldp_errors = self._cabling(pfs)
+        ends = frozenset(at for pf in pfs.values() for at in links(pf, cabling).switch_ports)
+        fabric, fabric_errors = self._fabric(ends, again)
+        return _Seen(
+            pfs=pfs,
+            pf_errors=pf_errors,
+            claims=self.record.claims(),
+            interfaces=self.interfaces.read(),
+            cabling=cabling,
+            ends=ends,
+            lldp_errors=lldp_errors,
+            fabric=fabric,
+            fabric_errors=fabric_errors,
+        )
+
+    def _look_again(self, seen: "_Seen", actions: Iterable[Action]) -> None:
+        """See what became of the actions: all that is of a kind which they changed."""
+        kinds = {type(action) for action in actions}
+        if SetVfs in kinds:
+            seen.pfs, seen.pf_errors = self.host.pfs()
+        if kinds & {RecordClaim, DropClaim}:
+            seen.claims = self.record.claims()
+        if kinds & {WriteInterface, RemoveInterface}:
+            seen.interfaces = self.interfaces.read()
+        if SetFabric in kinds:
+            seen.fabric, seen.fabric_errors = self._fabric(seen.ends, again=False)
+
+    def _fabric(
+        self, ends: frozenset[SwitchPort], again: bool
+    ) -> tuple[dict[SwitchPort, frozenset[Segment]], dict[str, str]]:
+        seen, errors = self.fabric.read(ends.union(self.record.switch_ports()), again=again)
+        return seen, {f"fabric {link.pf}": why for link, why in errors.items()}
+
+    def _cabling(self, pfs: Mapping[str, Pf]) -> tuple[dict[str, Cabling], dict[str, str]]:
+        """Where each uplink is cabled.
 
         A move is believed only if the link had gone down for it.
         """
-        pfs, _ = self.host.pfs()
         known = self.record.cabling()
         try:
             found = self.lldp.cabling(pfs)
         except SriovAgentError as error:
-            return {}, frozenset(), {"lldp": str(error)}
+            return {}, {"lldp": str(error)}
         cabling: dict[str, Cabling] = {}
         uplinks = {uplink.address: uplink for pf in pfs.values() for uplink in pf.uplinks()}
         for address, heard in found.items():
@@ -201,8 +239,7 @@ class Reconciler:
                 stale = last is not None and now.switch_port == last.switch_port
                 if now != last and not (stale and self._came_lately(uplink)):
                     self.record.record_cabling(now)
-        ends = frozenset(at for pf in pfs.values() for at in links(pf, cabling).switch_ports)
-        return cabling, ends, {}
+        return cabling, {}
 
     def _came_lately(self, uplink: Uplink) -> bool:
         """Whether what is heard may be from before the link last came or went.
@@ -216,31 +253,6 @@ class Reconciler:
             count, since = seen
         self._flaps[uplink.address] = count, since
         return self.clock() - since < NEIGHBOR_SECONDS
-
-    def _read_fabric(self, ends: frozenset[SwitchPort], scope: Scope) -> dict[str, str]:
-        """Ask what is open where; between full passes only for switch ports not yet known."""
-        links = ends.union(self.record.switch_ports())
-        if scope == ALL:
-            self._open = {}
-        unknown = links - self._open.keys()
-        try:
-            if scope == ALL:
-                unknown |= set(self.fabric.owned())
-            self._open |= self.fabric.read(sorted(unknown, key=str))
-        except SriovAgentError as error:
-            return {f"fabric {port.pf}": str(error) for port in unknown}
-        return {}
-
-    def _observe(self, cabling: Mapping[str, Cabling], errors: Mapping[str, str]) -> Observed:
-        pfs, pf_errors = self.host.pfs()
-        return Observed(
-            pfs=pfs,
-            claims=self.record.claims(),
-            interfaces=self.interfaces.read(),
-            cabling=cabling,
-            fabric=dict(self._open),
-            errors={**errors, **pf_errors},
-        )
 
     def _apply(self, action: Action) -> dict[Action, str]:
         """What was tried, with why it failed or ""."""
@@ -274,25 +286,35 @@ class Reconciler:
         return failed
 
     def _set_fabric(self, link: SwitchPort, segments: frozenset[Segment]) -> None:
-        """Have these segments open; one that is refused holds back no other, and is raised."""
         self.record.record_switch_port(link)
-        before = self._open.pop(link, frozenset())
+        self.fabric.apply(link, {**self._wanted, link: segments})
 
-        def apply(asked: frozenset[Segment]) -> frozenset[Segment]:
-            seen = self._open[link] = self.fabric.apply(link, {**self._wanted, link: asked})
-            return seen
+    def _forget_closed(self, desired: Desired, observed: Observed) -> None:
+        for link in self.record.switch_ports():
+            if link not in desired.fabric and observed.fabric.get(link) == frozenset():
+                self.record.drop_switch_port(link)
 
-        try:
-            apply(segments)
-        except Refused as refusal:
-            seen = apply(before & segments)
-            new = segments - before
-            for segment in sorted(new) if len(new) > 1 else ():
-                with contextlib.suppress(Refused):
-                    seen = apply(seen | {segment})
-            raise refusal
 
-    def _forget_closed(self, desired: Desired) -> None:
-        for switch_port in self.record.switch_ports():
-            if switch_port not in desired.fabric and self._open.get(switch_port) == frozenset():
-                self.record.drop_switch_port(switch_port)
+@dataclass(kw_only=True)
+class _Seen:
+    """What a pass has seen so far."""
+
+    pfs: dict[str, Pf]
+    pf_errors: dict[str, str]
+    claims: dict[str, Claim]
+    interfaces: dict[str, Interface | None]
+    cabling: dict[str, Cabling]
+    ends: frozenset[SwitchPort]
+    lldp_errors: dict[str, str]
+    fabric: dict[SwitchPort, frozenset[Segment]]
+    fabric_errors: dict[str, str]
+
+    def observed(self) -> Observed:
+        return Observed(
+            pfs=self.pfs,
+            claims=self.claims,
+            interfaces=self.interfaces,
+            cabling=self.cabling,
+            fabric=self.fabric,
+            errors={**self.lldp_errors, **self.fabric_errors, **self.pf_errors},
+        )

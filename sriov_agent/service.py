@@ -2,6 +2,7 @@
 """The composition root: configuration, adapters, the reconciling thread and its timers."""
 
 import dataclasses
+import functools
 import logging
 import queue
 import random
@@ -15,6 +16,7 @@ from sriov_agent.core.report import PortState, Report
 from sriov_agent.core.state import ALL, Scope
 from sriov_agent.counters import Counters
 from sriov_agent.exceptions import ConfigError, SriovAgentError
+from sriov_agent.hook.background import Background
 from sriov_agent.hook.loader import load
 from sriov_agent.host.inventory import Inventory
 from sriov_agent.host.lldp.discovery import Discovery
@@ -31,6 +33,9 @@ from sriov_agent.sources.ports import Ports
 from sriov_agent.store import Store
 
 LOG = logging.getLogger(__name__)
+
+#: What is not tried again until something happens.
+SETTLED = (PortState.MET, PortState.UNPLUGGED)
 
 #: The key of a retry that concerns the host rather than one port.
 HOST = ""
@@ -80,12 +85,14 @@ class Agent:
         self.store = Store(options.store_path(conf))
         self.source = _source(conf, self.counters)
         self.lldp = _discovery(conf)
+        hook = load(conf)
+        self.fabric = Background(hook, self._wake_pf, at_once=not hook.required)
         self.reconciler = Reconciler(
             source=self.source,
             host=Inventory(_mappings(conf), Netlink()),
             lldp=self.lldp,
             interfaces=InterfaceFiles(options.interfaces_path(conf)),
-            fabric=load(conf),
+            fabric=self.fabric,
             record=self.store,
             follow_lldp=conf.lldp.on_change == "follow",
         )
@@ -93,10 +100,17 @@ class Agent:
         self._backoff = Backoff(conf.agent.retry_min, conf.agent.retry_max)
         self._wakes: queue.SimpleQueue[frozenset[str] | None] = queue.SimpleQueue()
         self._stop = threading.Event()
+        self._report = Report()
 
     def wake(self, keys: frozenset[str] | None) -> None:
         """Have these ports looked at again, or everything; from any thread."""
         self._wakes.put(keys)
+
+    def _wake_pf(self, pf: str) -> None:
+        """Have the ports of a PF looked at again; what is of no port, with everything."""
+        ports = (entry for entry in self._report.ports.values() if entry.claim)
+        keys = frozenset(entry.port_id for entry in ports if entry.claim and entry.claim.pf == pf)
+        self.wake(keys or None)
 
     def stop(self) -> None:
         """Have :meth:`run` return after the pass it is in; from any thread or signal handler."""
@@ -106,6 +120,7 @@ class Agent:
     def run(self) -> None:
         """Reconcile until :meth:`stop`. What ports have they keep: a stop changes nothing."""
         self.source.start(self.wake)
+        self.fabric.start()
         self.lldp.start(lambda: self.wake(None))
         try:
             resync = time.monotonic()
@@ -119,6 +134,7 @@ class Agent:
         finally:
             self.lldp.stop()
             self.source.stop()
+            self.fabric.stop()
 
     def _next_scope(self, resync: float) -> Scope | None:
         """Wait for something to do: everything that came by then is one pass."""
@@ -151,6 +167,8 @@ class Agent:
             return
         self._reschedule(report, scope)
         self._say(report, scope)
+        self._report = report
+        self.source.tell(report)
 
     def _failed(self) -> None:
         self.counters.count("passes.failed")
@@ -159,10 +177,10 @@ class Agent:
     def _reschedule(self, report: Report, scope: Scope) -> None:
         now = time.monotonic()
         for port, entry in report.ports.items():
-            if port in scope and entry.state != PortState.MET:
+            if port in scope and entry.state not in SETTLED:
                 self._backoff.failed(port, now)
         for port in self._backoff.known() - {HOST}:
-            if port not in report.ports or report.ports[port].state == PortState.MET:
+            if port not in report.ports or report.ports[port].state in SETTLED:
                 self._backoff.succeeded(port)
         if report.unmet:
             self._backoff.failed(HOST, now)
@@ -174,8 +192,10 @@ class Agent:
             if port not in scope:
                 continue
             self.counters.count(f"ports.{entry.state}")
+            known = self._report.ports.get(port)
+            level = logging.WARNING if known and known.unmet == entry.unmet else logging.INFO
             for sentence in entry.unmet:
-                LOG.warning("port %s %s: %s", port, entry.state, sentence)
+                LOG.log(level, "port %s %s: %s", port, entry.state, sentence)
             if entry.unsupported:
                 LOG.warning(
                     "port %s: the NIC does not support %s", port, ", ".join(entry.unsupported)
@@ -229,6 +249,39 @@ def _source(conf: cfg.ConfigOpts, counters: Counters) -> Source:
     if conf.agent.source == "local":
         return Local(ports, conf.local.poll_interval)
     # A host without OpenStack loads no messaging.
+    if conf.agent.source == "ml2":
+        return _ml2(conf, ports, counters)
     from sriov_agent.sources.notifications import Notifications  # noqa: PLC0415
 
     return Notifications(conf, ports, counters)
+
+
+def _ml2(conf: cfg.ConfigOpts, ports: Ports, counters: Counters) -> Source:
+    from sriov_agent.sources import agent_state  # noqa: PLC0415
+    from sriov_agent.sources.ml2 import Ml2  # noqa: PLC0415
+
+    pins = {**agent_state.PINS, "Port": conf.ml2_agent.port_version}
+    configurations = functools.partial(
+        agent_state.configurations,
+        mappings=options.mappings(conf),
+        extensions=options.extensions(conf),
+        bandwidths=options.resource_provider_bandwidths(conf),
+        inventory_defaults=options.resource_provider_inventory_defaults(conf),
+        hypervisors=options.resource_provider_hypervisors(conf),
+    )
+
+    def state(report: Report) -> dict[str, object]:
+        claimed = {entry.claim.vf for entry in report.ports.values() if entry.claim}
+        known = bool(report.pfs)
+        return configurations(
+            devices=len(claimed) if known else None,
+            facts=agent_state.facts(report.pfs.values(), report.cabling, claimed),
+        )
+
+    return Ml2(
+        conf,
+        ports,
+        counters,
+        state=state,
+        pins=agent_state.resource_versions(pins, "[ml2_agent] port_version"),
+    )

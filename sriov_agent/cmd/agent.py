@@ -28,7 +28,7 @@ def main(argv: list[str] | None = None) -> int:
     conf = options.register(cfg.ConfigOpts())
     log.register_options(conf)
     try:
-        conf(argv, project="sriov-agent", version=version("sriov-agent"))
+        options.parse(conf, argv, version("sriov-agent"))
         log.setup(conf, "sriov-agent")
         agent = Agent(conf)
     except (SriovAgentError, cfg.Error, ValueError) as error:

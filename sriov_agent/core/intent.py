@@ -13,6 +13,7 @@ from dataclasses import replace
 from sriov_agent.core.lldp import links
 from sriov_agent.core.model import Segment, SwitchPort, Vf
 from sriov_agent.core.state import (
+    PLUGGED_SETTINGS,
     Bindings,
     Claim,
     Desired,
@@ -58,17 +59,28 @@ def intent(bindings: Bindings, observed: Observed, *, networks: bool = False) ->
         )
 
     ports = {port: bindings.ports[port] for port in claims}
+    unplugged = frozenset(
+        port
+        for port, binding in ports.items()
+        if binding.plugged_by_nova and not _plugged(binding, choice.vfs.get(claims[port].vf))
+    )
     segments = {port: _segments(binding, networks) for port, binding in ports.items()}
     return Desired(
         claims=claims,
-        vfs={claims[port].vf: binding.vf_settings() for port, binding in ports.items()},
+        vfs={
+            claims[port].vf: binding.vf_settings().without(
+                PLUGGED_SETTINGS if port in unplugged else ()
+            )
+            for port, binding in ports.items()
+        },
         interfaces={
-            port: Interface(vf=claims[port].vf, mac=binding.mac, vlan=binding.vlan)
+            port: _interface(binding, claims[port], choice, observed)
             for port, binding in ports.items()
         },
         segments=segments,
         fabric=_fabric(segments, claims, observed),
         held=(frozenset(unmet) & observed.claims.keys()) - moving,
+        unplugged=unplugged,
         unmet=unmet,
     )
 
@@ -129,6 +141,13 @@ class _Choice:
         else:
             vf = self._recorded(binding) or self._carrying(binding) or self._free(binding)
         self._check_mac_on_vfs(binding, vf)
+        if binding.vnic_type == "macvtap" and not vf.netdev:
+            raise InvalidField(
+                "binding:vnic_type",
+                binding.vnic_type,
+                f"VF {vf.address} has no network device for a macvtap (driver "
+                f"{vf.driver or 'none'})",
+            )
         conflict = self._conflict(binding, vf.pf)
         if conflict:
             raise InvalidField("trunk", binding.port_id, conflict)
@@ -243,6 +262,21 @@ class _Choice:
                 f"{total - claimed} used by others",
             )
         return next(iter(self.free[pf.address].values()))
+
+
+def _plugged(binding: PortBinding, vf: Vf | None) -> bool:
+    """Also where the VF cannot be seen: what it has is not to be taken for less than it was."""
+    return vf is None or binding.plugged_into(vf)
+
+
+def _interface(
+    binding: PortBinding, claim: Claim, choice: "_Choice", observed: Observed
+) -> Interface:
+    netdev = ""
+    if binding.vnic_type == "macvtap":
+        vf, written = choice.vfs.get(claim.vf), observed.interfaces.get(binding.port_id)
+        netdev = (vf.netdev if vf else written.netdev if written else None) or ""
+    return Interface(vf=claim.vf, mac=binding.mac, vlan=binding.vlan, netdev=netdev)
 
 
 def _segments(binding: PortBinding, networks: bool) -> frozenset[Segment]:

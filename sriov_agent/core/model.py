@@ -76,7 +76,8 @@ class Vf:
     """One virtual function as the kernel shows it.
 
     ``held_by`` says who else uses the VF ("" when nobody does): such a VF is never given
-    away and never reset unless the agent itself had programmed it.
+    away and never reset unless the agent itself had programmed it. ``passed_through`` tells
+    whether a guest can have it: its driver makes no netdev, or its netdev has a macvtap.
     """
 
     address: str
@@ -85,6 +86,7 @@ class Vf:
     driver: str | None = None
     netdev: str | None = None
     held_by: str = ""
+    passed_through: bool = False
     settings: VfSettings = VfSettings()
 
 

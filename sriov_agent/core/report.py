@@ -17,7 +17,7 @@ from sriov_agent.core.actions import (
     WriteInterface,
 )
 from sriov_agent.core.lldp import describe_port, links
-from sriov_agent.core.model import RELEASED, Cabling, Segment, SwitchPort, VfSettings
+from sriov_agent.core.model import RELEASED, Cabling, Pf, Segment, SwitchPort, VfSettings
 from sriov_agent.core.plan import left_of, segments_on
 from sriov_agent.core.state import Claim, Desired, Observed
 
@@ -26,9 +26,13 @@ NEEDED = frozenset({"mac", "vlan"})
 
 
 class PortState(enum.StrEnum):
-    """``met``: all that is desired was seen. ``unmet``: not yet. ``releasing``: on its way out."""
+    """``met``: all that is desired was seen. ``unmet``: not yet. ``releasing``: on its way out.
+
+    ``unplugged``: all but that a guest has the VF, which somebody else will see to.
+    """
 
     MET = "met"
+    UNPLUGGED = "unplugged"
     UNMET = "unmet"
     RELEASING = "releasing"
 
@@ -38,6 +42,7 @@ class PortReport:
     """One port after a pass.
 
     :param unmet: one sentence for each thing that was desired and not seen
+    :param connected: whether frames pass; ``None`` where that is unknown
     :param unsupported: names of the settings asked for that the NIC cannot do
     """
 
@@ -47,17 +52,20 @@ class PortReport:
     switch_ports: tuple[SwitchPort, ...] = ()
     unmet: tuple[str, ...] = ()
     unsupported: tuple[str, ...] = ()
+    connected: bool | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
     """The host after a pass. ``unmet`` holds what belongs to no single port.
 
-    ``cabling`` is what is made of LLDP, by uplink, and ``fabric`` what is to be open on each link.
+    ``pfs`` are those that were seen; ``cabling`` is what is made of LLDP, by uplink, and
+    ``fabric`` what is to be open on each link.
     """
 
     ports: Mapping[str, PortReport] = field(default_factory=dict)
     unmet: tuple[str, ...] = ()
+    pfs: Mapping[str, Pf] = field(default_factory=dict)
     cabling: Mapping[str, Cabling] = field(default_factory=dict)
     fabric: Mapping[SwitchPort, frozenset[Segment]] = field(default_factory=dict)
 
@@ -93,6 +101,7 @@ def report(
     return Report(
         ports=ports,
         unmet=unknown + _unmet_fabric(desired, observed, failed),
+        pfs=observed.pfs,
         cabling=observed.cabling,
         fabric={
             **desired.fabric,
@@ -109,13 +118,14 @@ def _port(
     fabric_required: bool,
 ) -> PortReport:
     unmet: list[str] = []
+    unknown: list[str] = []
     unsupported: tuple[str, ...] = ()
     if observed.claims.get(claim.port_id) != claim:
         unmet.append(f"VF {claim.vf} not recorded for the port{_because(failed, claim)}")
     wanted = desired.vfs[claim.vf]
     vf = observed.vfs().get(claim.vf)
     if vf is None:
-        unmet.append(f"VF {claim.vf} not seen{_error(observed, 'pf', claim.pf)}")
+        unknown.append(f"VF {claim.vf} not seen{_error(observed, 'pf', claim.pf)}")
     else:
         missing = _missing(wanted, vf.settings)
         lacking = observed.pfs[claim.pf].unsupported
@@ -128,20 +138,27 @@ def _port(
     known = links(observed.pfs.get(claim.pf), observed.cabling)
     segments = desired.segments.get(claim.port_id, frozenset())
     if fabric_required and segments:
-        unmet += [f"{why}{_error(observed, 'lldp', claim.pf)}" for why in known.unknown]
-        unmet += [
-            f"VLAN {_vlans(closed)} not seen open on {describe_port(at)}"
-            f"{_fabric_reason(at, observed, failed)}"
-            for at in known.switch_ports
-            if (closed := segments - observed.fabric.get(at, frozenset()))
-        ]
+        unknown += [f"{why}{_error(observed, 'lldp', claim.pf)}" for why in known.unknown]
+        for at in known.switch_ports:
+            closed = segments - observed.fabric.get(at, frozenset())
+            if closed:
+                (unmet if at in observed.fabric else unknown).append(
+                    f"VLAN {_vlans(closed)} not seen open on {describe_port(at)}"
+                    f"{_fabric_reason(at, observed, failed)}"
+                )
+    unplugged = claim.port_id in desired.unplugged
+    if unmet or unknown:
+        state = PortState.UNMET
+    else:
+        state = PortState.UNPLUGGED if unplugged else PortState.MET
     return PortReport(
         port_id=claim.port_id,
-        state=PortState.UNMET if unmet else PortState.MET,
+        state=state,
         claim=claim,
         switch_ports=known.switch_ports,
-        unmet=tuple(unmet),
+        unmet=(*unmet, *unknown),
         unsupported=unsupported,
+        connected=False if unmet or unplugged else None if unknown else True,
     )
 
 

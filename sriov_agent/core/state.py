@@ -24,7 +24,10 @@ from sriov_agent.core.model import (
 )
 from sriov_agent.exceptions import InvalidField
 
-VNIC_TYPES = ("direct",)
+VNIC_TYPES = ("direct", "macvtap", "accelerator-direct")
+
+#: What whoever plugs a VF into a guest sets itself (nova through libvirt).
+PLUGGED_SETTINGS = ("mac", "vlan", "qos")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,7 +35,9 @@ class PortBinding:
     """One port that is bound to this host: the desired side, checked on construction.
 
     ``trunk`` are the VLANs of a VF whose guest tags its frames itself, and at most one that it
-    sends untagged: then the VF has no VLAN.
+    sends untagged: then the VF has no VLAN. ``plugged_by_nova``: nova chose the VF, and libvirt
+    sets MAC and VLAN when it plugs it; before, they are not touched. ``status`` is the port's in
+    Neutron as far as known.
 
     :raises InvalidField: for the first field that cannot be accepted
     """
@@ -53,6 +58,8 @@ class PortBinding:
     min_tx_rate: int = 0
     max_tx_rate: int = 0
     trunk: tuple[Segment, ...] = ()
+    plugged_by_nova: bool = False
+    status: str = ""
 
     def __post_init__(self) -> None:
         put = object.__setattr__
@@ -87,6 +94,8 @@ class PortBinding:
             raise InvalidField(
                 "min_tx_rate", self.min_tx_rate, f"above max_tx_rate {self.max_tx_rate}"
             )
+        fields.boolean(self.plugged_by_nova, "plugged_by_nova")
+        fields.text(self.status, "status")
         put(self, "trunk", _trunk(self.trunk))
         if self.trunk and self.vlan:
             raise InvalidField("trunk", self.vlan, "the VF of a trunk has no VLAN of its own")
@@ -100,6 +109,10 @@ class PortBinding:
     def vf_settings(self) -> VfSettings:
         """Every setting of the port's VF: what was not asked for is as on an unused VF."""
         return VfSettings(**{name: getattr(self, name) for name in SETTINGS})
+
+    def plugged_into(self, vf: Vf) -> bool:
+        """Whether a guest has the VF as this port's."""
+        return vf.passed_through and vf.settings.mac == self.mac
 
 
 def _trunk(given: object) -> tuple[Segment, ...]:
@@ -172,11 +185,12 @@ class Claim:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Interface:
-    """A libvirt ``hostdev`` interface: what its XML says."""
+    """What the XML of a libvirt interface says: ``hostdev``, or macvtap on the VF's ``netdev``."""
 
     vf: str
     mac: str
     vlan: int
+    netdev: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -185,7 +199,7 @@ class Desired:
 
     ``segments`` are what each port needs of the fabric, ``fabric`` what that makes on each link.
     ``unmet`` maps port id to why nothing (new) can be wanted for it; the ports in ``held``
-    keep what they have.
+    keep what they have. The VFs of those in ``unplugged`` are not in their guests yet.
     """
 
     claims: Mapping[str, Claim] = field(default_factory=dict)
@@ -194,6 +208,7 @@ class Desired:
     segments: Mapping[str, frozenset[Segment]] = field(default_factory=dict)
     fabric: Mapping[SwitchPort, frozenset[Segment]] = field(default_factory=dict)
     held: frozenset[str] = frozenset()
+    unplugged: frozenset[str] = frozenset()
     unmet: Mapping[str, str] = field(default_factory=dict)
 
 

@@ -143,6 +143,7 @@ def _vf(pf: str, function: Function, settings: VfSettings) -> Vf:
         index=function.index,
         driver=function.driver,
         netdev=function.netdev,
+        passed_through=function.passed_through,
         settings=settings,
     )
     return replace(vf, held_by=held_by(function, settings))

@@ -18,7 +18,8 @@ class Function:
     """One VF in sysfs.
 
     ``netdev`` is its network device in this network namespace, ``net`` whether its driver
-    made one at all, ``used`` why the netdev is in use ("" if it is not).
+    made one at all, ``used`` why the netdev is in use ("" if it is not), ``macvtap`` the name
+    of a macvtap on it.
     """
 
     address: str
@@ -27,6 +28,12 @@ class Function:
     netdev: str | None
     net: bool
     used: str
+    macvtap: str = ""
+
+    @property
+    def passed_through(self) -> bool:
+        """Whether a guest can have it."""
+        return bool(self.macvtap) or (self.driver is not None and not self.net)
 
 
 class Sysfs:
@@ -124,7 +131,8 @@ class Sysfs:
             driver=_target(driver) if os.path.exists(driver) else None,
             netdev=names[0] if names else None,
             net=os.path.isdir(f"{device}/net"),
-            used=self._used(names[0]) if names else "",
+            used=(used := self._used(names[0]) if names else ""),
+            macvtap=self._macvtap(names[0]) if used else "",
         )
 
     def _used(self, name: str) -> str:
@@ -134,6 +142,11 @@ class Sysfs:
         if int(_text(f"{netdev}/flags"), 16) & _IFF_UP:
             return f"netdev {name} is up"
         return ""
+
+    def _macvtap(self, name: str) -> str:
+        prefix = "upper_macvtap"
+        uppers = (entry for entry in _names(f"{self._net}/{name}") if entry.startswith(prefix))
+        return next(uppers, "").removeprefix("upper_")
 
 
 def _names(directory: str) -> list[str]:

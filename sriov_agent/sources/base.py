@@ -4,6 +4,7 @@
 from collections.abc import Callable
 from typing import Protocol
 
+from sriov_agent.core.report import Report
 from sriov_agent.core.state import Bindings
 
 #: Hands keys to the reconciling thread: port ids to look at again, ``None`` for everything.
@@ -18,6 +19,9 @@ class Source(Protocol):
 
     def stop(self) -> None:
         """End those threads; nothing is lost that ``bindings`` would tell."""
+
+    def tell(self, report: Report) -> None:
+        """What the last pass saw, for whoever waits for it; returns at once."""
 
     def bindings(self) -> Bindings:
         """The ports of this host now.

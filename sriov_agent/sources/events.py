@@ -83,7 +83,7 @@ class Events:
 
         :raises Unavailable: if that could not be kept
         """
-        if self.ports.unbind(known):
+        if self.ports.unbind_unchanged(known):
             self.wake(frozenset({known.port_id}))
 
     def _each(self, entries: Sequence[Json], take: Callable[[Json], None]) -> None:

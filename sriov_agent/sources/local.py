@@ -5,6 +5,7 @@ import contextlib
 import logging
 import threading
 
+from sriov_agent.core.report import Report
 from sriov_agent.core.state import Bindings
 from sriov_agent.exceptions import SriovAgentError
 from sriov_agent.sources.base import Wake
@@ -36,6 +37,9 @@ class Local:
         self._stop.set()
         if self._thread:
             self._thread.join()
+
+    def tell(self, report: Report) -> None:
+        """Nobody waits for it."""
 
     def bindings(self) -> Bindings:
         return self.ports.bindings()

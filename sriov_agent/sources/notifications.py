@@ -19,6 +19,7 @@ with warnings.catch_warnings():
     warnings.filterwarnings("ignore", message=r"\s*Eventlet is deprecated")
     import oslo_messaging
 
+from sriov_agent.core.report import Report
 from sriov_agent.core.state import Bindings
 from sriov_agent.counters import Counters
 from sriov_agent.exceptions import Unavailable, printable
@@ -88,6 +89,9 @@ class Notifications:
         if self._listening.is_set():
             self._thread.join()
             self._transport.cleanup()
+
+    def tell(self, report: Report) -> None:
+        """Nobody waits for it."""
 
     def bindings(self) -> Bindings:
         return self.ports.bindings()

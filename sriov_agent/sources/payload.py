@@ -22,13 +22,13 @@ Json = object
 
 #: VNIC types that other agents of a compute node serve.
 FOREIGN_VNIC_TYPES = frozenset(
-    {"normal", "baremetal", "smart-nic", "virtio-forwarder", "remote-managed", "vdpa"}
+    "normal baremetal smart-nic virtio-forwarder remote-managed vdpa direct-physical".split()
 )
 #: ``device_owner`` of a port that is a VLAN of its trunk's parent, and has no VF of its own.
 SUB_PORT_OWNER = "trunk:subport"
 #: What of a document comes from the ``binding:*`` fields, which a tenant does not see.
 BINDING_FIELDS = frozenset(
-    {"vnic_type", "pci_slot", "physical_network", "trust", "vlan", "trunk_vlans"}
+    "vnic_type pci_slot physical_network trust vlan trunk_vlans plugged_by_nova".split()
 )
 #: How ``trusted`` is written in a profile; source: nova, which takes it from oslo.utils' strutils.
 _TRUE = frozenset({"1", "t", "true", "on", "y", "yes"})
@@ -74,7 +74,7 @@ def deleted_id(payload: Json, kind: str) -> str:
 
     :raises InvalidField: if there is none
     """
-    return fields.port_id(_mapping(payload, "payload").get(f"{kind}_id"), f"{kind}_id")
+    return fields.port_id(mapping(payload, "payload").get(f"{kind}_id"), f"{kind}_id")
 
 
 def identity(port: Json) -> tuple[str, int]:
@@ -84,7 +84,7 @@ def identity(port: Json) -> tuple[str, int]:
 
     :raises InvalidField: if it has none
     """
-    entry = _mapping(port, "port")
+    entry = mapping(port, "port")
     port_id = fields.port_id(entry.get("id"))
     if "revision_number" not in entry and "updated_at" in entry:
         return port_id, _microseconds(entry["updated_at"])
@@ -108,7 +108,7 @@ def read_port(port: Json, host: str) -> PortPayload:
     :param host: this host's name; a port of another host is not ``bound`` here
     :raises InvalidField: for the first field that cannot be accepted
     """
-    entry = _mapping(port, "port")
+    entry = mapping(port, "port")
     port_id, revision = identity(entry)
     bound = _bound(entry, host)
     return PortPayload(
@@ -125,13 +125,13 @@ def read_network(network: Json) -> Network | None:
 
     :raises InvalidField: for the first field that cannot be accepted
     """
-    entry = _mapping(network, "network")
+    entry = mapping(network, "network")
     network_id, revision = identity(entry)
     if "segments" in entry:
         several = entry["segments"]
         if not isinstance(several, list):
             raise InvalidField("segments", several, "expected a list")
-        found = [_segment(_mapping(one, "segments"), "segments.") for one in several]
+        found = [_segment(mapping(one, "segments"), "segments.") for one in several]
         both = [(vlan, name) for vlan, name in found if vlan is not None and name is not None]
         return Network(network_id, revision, segments=tuple(sorted(both)))
     if not entry.keys() & {"provider:network_type", "provider:segmentation_id"}:
@@ -191,8 +191,8 @@ def _document(entry: Mapping[str, Json]) -> Iterator[tuple[str, Json]]:
             "binding:vnic_type", vnic_type, "this agent serves " + ", ".join(VNIC_TYPES)
         )
     yield "vnic_type", vnic_type
-    profile = _mapping(entry.get("binding:profile") or {}, "binding:profile")
-    details = _mapping(entry.get("binding:vif_details") or {}, "binding:vif_details")
+    profile = mapping(entry.get("binding:profile") or {}, "binding:profile")
+    details = mapping(entry.get("binding:vif_details") or {}, "binding:vif_details")
     if profile.get("pci_slot") is not None:
         yield "pci_slot", fields.pci_address(profile["pci_slot"], "binding:profile.pci_slot")
     if profile.get("physical_network") is not None:
@@ -202,6 +202,9 @@ def _document(entry: Mapping[str, Json]) -> Iterator[tuple[str, Json]]:
                 profile["physical_network"], "binding:profile.physical_network"
             ),
         )
+    owner = entry.get("device_owner")
+    nova = isinstance(owner, str) and owner.startswith("compute:")
+    yield "plugged_by_nova", nova and profile.get("pci_slot") is not None
     if "trusted" in profile:
         yield "trust", _trusted(profile["trusted"], "binding:profile.trusted")
     else:
@@ -235,11 +238,11 @@ def _sub_ports(details: Json) -> list[list[Json]]:
     """Source: the extension ``trunk-details``; only subports that are tagged with a VLAN."""
     found: list[list[Json]] = []
     field = "trunk_details.sub_ports"
-    several = _mapping(details, "trunk_details").get("sub_ports", [])
+    several = mapping(details, "trunk_details").get("sub_ports", [])
     if not isinstance(several, list):
         raise InvalidField(field, several, "expected a list")
     for one in several:
-        entry = _mapping(one, field)
+        entry = mapping(one, field)
         kind = entry.get("segmentation_type")
         if kind != "vlan":
             raise InvalidField(f"{field}.segmentation_type", kind, "expected vlan")
@@ -250,7 +253,7 @@ def _sub_ports(details: Json) -> list[list[Json]]:
 
 
 def _trunk_vlans(trunk: Json) -> list[int]:
-    entry = _mapping(trunk, "binding:profile.trunk")
+    entry = mapping(trunk, "binding:profile.trunk")
     vlans = entry.get("vlans")
     if not isinstance(vlans, list) or not vlans:
         raise InvalidField("binding:profile.trunk.vlans", vlans, "expected a list of VLANs")
@@ -271,7 +274,7 @@ def _microseconds(value: Json) -> int:
 
 
 def _several(payload: Json, kind: str) -> list[Json]:
-    entry = _mapping(payload, "payload")
+    entry = mapping(payload, "payload")
     if kind in entry:
         return [entry[kind]]
     several = entry.get(f"{kind}s")
@@ -280,7 +283,11 @@ def _several(payload: Json, kind: str) -> list[Json]:
     return several
 
 
-def _mapping(value: Json, field: str) -> Mapping[str, Json]:
+def mapping(value: Json, field: str) -> Mapping[str, Json]:
+    """A JSON object.
+
+    :raises InvalidField: if it is none
+    """
     if not isinstance(value, Mapping):
         raise InvalidField(field, value, "expected an object")
     return value

@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from sriov_agent.core import fields
-from sriov_agent.core.model import Segment
+from sriov_agent.core.model import LinkState, Segment
 from sriov_agent.core.state import Bindings, PortBinding
 from sriov_agent.database import Database
 from sriov_agent.exceptions import InvalidField
@@ -42,6 +42,16 @@ _SCHEMA = (
     """,
 )
 
+_QOS = (
+    """
+    CREATE TABLE qos_policy (
+        policy_id TEXT PRIMARY KEY,
+        max_tx_rate INTEGER NOT NULL,
+        min_tx_rate INTEGER NOT NULL
+    ) STRICT
+    """,
+)
+
 _LOOKED_UP = (
     "ALTER TABLE port ADD COLUMN binding_revision INTEGER NOT NULL DEFAULT 0",
     "UPDATE port SET binding_revision = revision_number",
@@ -62,7 +72,9 @@ class Port:
     """One row: what was last said of a port.
 
     ``document`` holds the fields of a :class:`PortBinding`; VLAN and physical network may be
-    absent there when they come from the network. ``error`` is why the last word was refused.
+    absent there when they come from the network. A ``qos_policy_id`` gives the rates, and
+    ``propagate_uplink_status`` tells ``auto`` from ``enable``. ``error`` is why the last word was
+    refused.
 
     ``binding_revision`` is the revision that told of the ``binding:*`` fields, ``None``: the same
     as of the rest. A tenant's word may be newer than what is known of those.
@@ -106,7 +118,7 @@ class Ports:
     """The table of ports. Every method raises ``Unavailable`` if the file cannot be used."""
 
     def __init__(self, path: Path) -> None:
-        self.database = Database(path, _SCHEMA, _LOOKED_UP)
+        self.database = Database(path, _SCHEMA, _QOS, _LOOKED_UP)
 
     def create(self, binding: PortBinding) -> None:
         """Add a port of the operator's own.
@@ -153,7 +165,7 @@ class Ports:
             )
         return known is not None and known.bound
 
-    def unbind(self, known: Port) -> bool:
+    def unbind_unchanged(self, known: Port) -> bool:
         """The port is not bound here any more; False if something was heard of it since."""
         with self.database.transaction() as db:
             if _get(db, known.port_id) != known:
@@ -233,12 +245,38 @@ class Ports:
             sub_ports=frozenset(sub_ports),
         )
 
+    def unbind(self, port_id: str) -> bool:
+        """The port is not bound here any more, whatever its revision; False if it was not."""
+        with self.database.transaction() as db:
+            query = "UPDATE port SET bound = 0 WHERE port_id = ? AND bound"
+            return db.execute(query, (port_id,)).rowcount > 0
+
+    def put_policy(self, policy_id: str, max_tx_rate: int, min_tx_rate: int) -> frozenset[str]:
+        """Keep what a QoS policy makes of rates, in Mbit/s; the ports bound here that have it."""
+        with self.database.transaction() as db:
+            db.execute(
+                "INSERT OR REPLACE INTO qos_policy VALUES (?, ?, ?)",
+                (policy_id, max_tx_rate, min_tx_rate),
+            )
+            rows = db.execute("SELECT * FROM port WHERE bound").fetchall()
+        ports = map(_port, rows)
+        return frozenset(
+            port.port_id for port in ports if port.document.get("qos_policy_id") == policy_id
+        )
+
+    def policies(self) -> dict[str, tuple[int, int]]:
+        """(max_tx_rate, min_tx_rate) in Mbit/s by QoS policy."""
+        with self.database.transaction() as db:
+            rows = db.execute("SELECT * FROM qos_policy").fetchall()
+        return {row["policy_id"]: (row["max_tx_rate"], row["min_tx_rate"]) for row in rows}
+
     def bindings(self) -> Bindings:
         """The ports bound here, each whole or with what is wrong."""
         with self.database.transaction() as db:
             rows = db.execute("SELECT * FROM port WHERE bound").fetchall()
             networks = _networks(db)
             of_sub_port = _sub_port_networks(db)
+            policies = {row["policy_id"]: row for row in db.execute("SELECT * FROM qos_policy")}
         ports: dict[str, PortBinding] = {}
         invalid: dict[str, str] = {}
         for port in map(_port, rows):
@@ -246,16 +284,28 @@ class Ports:
                 if port.error:
                     invalid[port.port_id] = port.error
                 else:
-                    ports[port.port_id] = _binding(port, networks, of_sub_port)
+                    ports[port.port_id] = _binding(port, networks, of_sub_port, policies)
             except InvalidField as error:
                 invalid[port.port_id] = str(error)
         return Bindings(ports=ports, invalid=invalid)
 
 
 def _binding(
-    port: Port, networks: Mapping[str, Network], of_sub_port: Mapping[str, str]
+    port: Port,
+    networks: Mapping[str, Network],
+    of_sub_port: Mapping[str, str],
+    policies: Mapping[object, sqlite3.Row],
 ) -> PortBinding:
     document = dict(port.document)
+    policy_id = document.pop("qos_policy_id", None)
+    if policy_id is not None:
+        if policy_id not in policies:
+            raise InvalidField("qos_policy_id", policy_id, "its rules are not known yet")
+        document["max_tx_rate"] = policies[policy_id]["max_tx_rate"]
+        document["min_tx_rate"] = policies[policy_id]["min_tx_rate"]
+    propagated = document.pop("propagate_uplink_status", True)
+    if not propagated and document.get("link_state") == LinkState.AUTO:
+        document["link_state"] = LinkState.ENABLE
     sub_ports = document.pop("sub_ports", None)
     trunk_vlans = document.pop("trunk_vlans", None)
     _place(port, document, networks.get(port.network_id))

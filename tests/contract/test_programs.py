@@ -29,7 +29,7 @@ class Node:
 
     def configure(self, nic: str, more: str = "") -> None:
         self.config.write_text(
-            f"[DEFAULT]\nstate_path = {self.config.parent}/state\n[sriov_nic]\n{nic}\n"
+            f"[agent]\nstate_path = {self.config.parent}/state\n[sriov_nic]\n{nic}\n"
             f"[local]\npoll_interval = 0.05\n[lldp]\ncommand = {sys.executable},-c,pass\n{more}\n"
         )
 

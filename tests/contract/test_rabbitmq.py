@@ -15,10 +15,10 @@ from sriov_agent import conf as options
 from sriov_agent.counters import Counters
 from sriov_agent.sources.notifications import Notifications
 from sriov_agent.sources.ports import Ports
-from tests.broker import Broker, missing
 from tests.fakes.neutron import Neutron
 from tests.neutron import deleted, members_view, network, port
 from tests.topology import HOST, port_id, port_mac
+from tools.openstack.broker import Broker, missing
 
 pytestmark = pytest.mark.rabbitmq
 
@@ -91,8 +91,8 @@ class Listener:
         directory.mkdir()
         config = directory / "sriov-agent.conf"
         config.write_text(
-            f"[DEFAULT]\nhost = {host}\nstate_path = {directory}\ntransport_url = {broker.url}\n"
-            "[agent]\nsource = notifications\n"
+            f"[DEFAULT]\nhost = {host}\ntransport_url = {broker.url}\n"
+            f"[agent]\nsource = notifications\nstate_path = {directory}\n"
             "[oslo_messaging_rabbit]\nkombu_reconnect_delay = 0.1\nrabbit_retry_interval = 1\n"
         )
         if neutron:

@@ -16,7 +16,7 @@ from sriov_agent.exceptions import Refused, Unavailable
 
 
 class Fabric:
-    """``sriov_agent.reconciler.Fabric``.
+    """``sriov_agent.hook.base.Hook``.
 
     ``down``: nobody answers. ``dark``: switch ports that the device manager cannot read.
     ``forbidden``: VLANs that it does not open. ``deaf``: it says yes and opens nothing.

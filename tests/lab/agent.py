@@ -28,8 +28,9 @@ class Host:
         self.directory = directory
         self.config = directory / "sriov-agent.conf"
         self.config.write_text(
-            f"[DEFAULT]\nhost = compute1\nstate_path = {directory}\n"
-            f"[agent]\nretry_min = {retry_seconds / 2}\nretry_max = {retry_seconds}\n"
+            "[DEFAULT]\nhost = compute1\n"
+            f"[agent]\nstate_path = {directory}\n"
+            f"retry_min = {retry_seconds / 2}\nretry_max = {retry_seconds}\n"
             f"[sriov_nic]\nphysical_device_mappings = {','.join(f'physnet2:{p}' for p in pfs)}\n"
             f"[lldp]\n{lldp}\n"
             "[fabric]\nhook = exec\n"

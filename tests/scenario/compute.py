@@ -8,6 +8,7 @@ from sriov_agent.core.model import SwitchPort, VfSettings
 from sriov_agent.core.report import PortReport, Report
 from sriov_agent.core.state import ALL, Claim, Interface, Scope
 from sriov_agent.counters import Counters
+from sriov_agent.hook.background import Background
 from sriov_agent.libvirt.files import InterfaceFiles
 from sriov_agent.reconciler import Reconciler
 from sriov_agent.sources.notifications import Events
@@ -49,7 +50,7 @@ class Compute:
             host=Stepped(self.kernel, self.steps, "set_vfs"),
             lldp=self.lldp,
             interfaces=Stepped(self.interfaces, self.steps, "write", "remove"),
-            fabric=Stepped(self.fabric, self.steps, "apply"),
+            fabric=Background(Stepped(self.fabric, self.steps, "apply"), at_once=True),
             record=Stepped(self.store, self.steps, *record),
             clock=lambda: self.seconds,
         )

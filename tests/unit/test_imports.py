@@ -39,8 +39,14 @@ LIBRARY_HOMES: Mapping[str, tuple[str, ...]] = {
     "oslo_config": (
         "sriov_agent.cmd.*",
         "sriov_agent.conf",
+        "sriov_agent.conf.*",
         "sriov_agent.hook.*",
         "sriov_agent.service",
+        "sriov_agent.sources.notifications",
+        "sriov_agent.sources.ml2.*",
+    ),
+    "oslo_messaging": (
+        "sriov_agent.sources.ml2.rpc",
         "sriov_agent.sources.notifications",
     ),
 }

@@ -81,7 +81,7 @@ def test_a_binding_is_brought_to_one_form():
         ({"vlan": "15"}, "vlan"),
         ({"vlan": None}, "vlan"),
         ({"physical_network": "../x"}, "physical_network"),
-        ({"vnic_type": "macvtap"}, "vnic_type"),
+        ({"vnic_type": "made-up"}, "vnic_type"),
         ({"vnic_type": None}, "vnic_type"),
         ({"vnic_type": ["direct"]}, "vnic_type"),
         ({"revision_number": -1}, "revision_number"),

@@ -61,6 +61,7 @@ def test_an_administrators_view_tells_everything():
         "link_state": LinkState.AUTO,
         "spoofchk": True,
         "vnic_type": "direct",
+        "plugged_by_nova": False,
         "trust": False,
         "vlan": 150,
     }
@@ -148,7 +149,7 @@ def test_a_vlan_that_is_not_told_comes_from_the_network(path):
         ("trusted", ("maybe", 1, [], {})),
         ("trunk_details", (None, [], "x")),
         ("binding:vif_type", (1, ["hw_veb"], {})),
-        ("binding:vnic_type", (..., None, "macvtap", "", 1, ["direct"], {"direct": 1})),
+        ("binding:vnic_type", (..., None, "made-up", "", 1, ["direct"], {"direct": 1})),
         ("binding:profile", ("{}", 1, [1], True)),
         ("binding:vif_details", ("{}", 1, [1], True)),
     ],

@@ -29,8 +29,9 @@ class Host:
     def __init__(self, directory, more=MAPPED):
         config = directory / "sriov-agent.conf"
         config.write_text(
-            f"[DEFAULT]\nhost = compute1\nstate_path = {directory}/state\n"
-            "[agent]\nretry_min = 0.1\nretry_max = 0.2\n"
+            "[DEFAULT]\nhost = compute1\n"
+            f"[agent]\nstate_path = {directory}/state\n"
+            "retry_min = 0.1\nretry_max = 0.2\n"
             "[local]\npoll_interval = 0.05\n"
             f"[lldp]\ncommand = {sys.executable},-c,pass\n"
             f"{more}"
@@ -157,7 +158,7 @@ def test_a_table_that_cannot_be_read_is_unknown_and_not_empty(host):
         until(lambda: agent.counters.snapshot().get("passes.failed"))
         assert agent.store.status() == {port_id(1): before}
         connection = sqlite3.connect(path, isolation_level=None)
-        connection.execute("PRAGMA user_version=1")
+        connection.execute("PRAGMA user_version=3")
         connection.close()
         host.create(2)
         assert reported(agent, 2)["state"] == "unmet"

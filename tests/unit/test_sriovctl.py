@@ -30,8 +30,8 @@ class Host:
     def __init__(self, directory, source="local"):
         self.config = directory / "sriov-agent.conf"
         self.config.write_text(
-            f"[DEFAULT]\nhost = compute1\nstate_path = {directory}/state\n"
-            f"[agent]\nsource = {source}\n"
+            "[DEFAULT]\nhost = compute1\n"
+            f"[agent]\nsource = {source}\nstate_path = {directory}/state\n"
             "[sriov_nic]\nphysical_device_mappings = physnet2:no-such-pf\n"
         )
         conf = options.register(cfg.ConfigOpts())
@@ -130,7 +130,7 @@ def test_without_a_mac_or_an_id_each_port_gets_its_own(host):
         ("vlan", ["--vlan", "-1"]),
         ("vlan", ["--vlan", "4095"]),
         ("vlan", ["--vlan", "99999999999999999999"]),
-        ("vnic_type", ["--vnic-type", "macvtap"]),
+        ("vnic_type", ["--vnic-type", "made-up"]),
         ("vnic_type", ["--vnic-type", ""]),
         ("pci_slot", ["--pci-slot", "3b:00.2"]),
         ("pci_slot", ["--pci-slot", "0000:3b:00.8"]),
@@ -356,7 +356,7 @@ def test_a_pf_that_is_not_there_is_named(host, what):
 
 @pytest.mark.parametrize("what", ["vf", "pf"])
 def test_without_a_pf_configured_the_option_is_named(host, what):
-    host.config.write_text(f"[DEFAULT]\nstate_path = {host.config.parent}\n")
+    host.config.write_text(f"[agent]\nstate_path = {host.config.parent}\n")
     status, out, err = host(what, "list")
     assert (status, out) == (1, "")
     one_sentence(err, "physical_device_mappings", "--config-file")

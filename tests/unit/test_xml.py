@@ -27,7 +27,9 @@ INTERFACES = st.builds(
     .filter(lambda octets: any(octets) and not octets[0] & 1)
     .map(lambda octets: octets.hex(":")),
     vlan=st.integers(0, 4094),
+    netdev=st.sampled_from(["", "", "enp59s0f0v3", "eth0"]),
 )
+MACVTAP = Interface(vf=EXAMPLE.vf, mac=EXAMPLE.mac, vlan=15, netdev="enp131s19f3")
 
 
 def test_the_example():
@@ -38,6 +40,20 @@ def test_the_example():
         "  <source>\n"
         '    <address type="pci" domain="0x0000" bus="0x83" slot="0x13" function="0x3" />\n'
         "  </source>\n"
+        "  <vlan>\n"
+        '    <tag id="15" />\n'
+        "  </vlan>\n"
+        "</interface>\n"
+    )
+
+
+def test_a_macvtap_names_the_netdev_and_keeps_the_vf():
+    assert xml.render(MACVTAP) == (
+        '<interface type="direct">\n'
+        '  <mac address="02:5a:0d:c4:39:77" />\n'
+        '  <source dev="enp131s19f3" mode="passthrough" />\n'
+        '  <model type="virtio" />\n'
+        '  <alias name="ua-vf-0000-83-13-3" />\n'
         "  <vlan>\n"
         '    <tag id="15" />\n'
         "  </vlan>\n"

@@ -149,9 +149,9 @@ def configuration(pfs: list[str]) -> cfg.ConfigOpts:
     file.write_text(
         "[DEFAULT]\n"
         f"host = {HOST}\n"
-        f"state_path = {STATE}\n"
         "transport_url = fake://\n"
         "[agent]\n"
+        f"state_path = {STATE}\n"
         "source = notifications\n"
         "[sriov_nic]\n"
         f"physical_device_mappings = {', '.join(f'physnet2:{pf}' for pf in pfs)}\n"

@@ -22,7 +22,7 @@ class AgentShow(ShowOne):
             "host": conf.host,
             "source": conf.agent.source,
             "hook": conf.fabric.hook,
-            "state_path": conf.state_path,
+            "state_path": conf.agent.state_path,
             **dict(sorted(sriovctl(self).store().counters().items())),
         }
         return tuple(facts), tuple(facts.values())

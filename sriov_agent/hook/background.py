@@ -1,0 +1,203 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A hook that keeps nobody waiting: it is asked in a thread of its own.
+
+Who asks gets what was seen last, at once, and is woken when that changes. A device manager that
+hangs holds up nothing but the VLANs it was to open.
+"""
+
+import contextlib
+import logging
+import queue
+import threading
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+
+from sriov_agent.core.model import Segment, SwitchPort
+from sriov_agent.exceptions import Refused, SriovAgentError, Unavailable
+from sriov_agent.hook.base import Hook
+
+LOG = logging.getLogger(__name__)
+
+Segments = frozenset[Segment]
+Wanted = Mapping[SwitchPort, Segments]
+
+#: What a hook that is being asked may take to end; its thread does not keep the process.
+STOP_SECONDS = 5.0
+
+
+@dataclass
+class _Ask:
+    """What is wanted of a link; ``told`` once its outcome was heard."""
+
+    link: SwitchPort
+    wanted: Wanted
+    done: bool = False
+    error: SriovAgentError | None = None
+    told: bool = False
+
+
+class Background:
+    """``hook``, as the reconciler knows it.
+
+    :param answered: called with the PF of a link of which something new is known, from the thread
+    :param at_once: ask within the call instead, for a hook that does not wait for anybody
+    """
+
+    def __init__(
+        self, hook: Hook, answered: Callable[[str], None] = lambda pf: None, *, at_once: bool
+    ) -> None:
+        self.hook = hook
+        self._answered = answered
+        self._at_once = at_once
+        self._lock = threading.RLock()
+        self._seen: dict[SwitchPort, Segments] = {}
+        self._errors: dict[SwitchPort, str] = {}
+        self._asks: dict[SwitchPort, _Ask] = {}
+        self._to_read: set[SwitchPort] = set()
+        self._owned_too = False
+        self._jobs: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
+        self._thread = threading.Thread(target=self._work, name="hook", daemon=True)
+
+    @property
+    def required(self) -> bool:
+        """See :class:`~sriov_agent.hook.base.Hook`."""
+        return self.hook.required
+
+    @property
+    def networks(self) -> bool:
+        """See :class:`~sriov_agent.hook.base.Hook`."""
+        return self.hook.networks
+
+    def start(self) -> None:
+        """Begin to ask."""
+        if not self._at_once:
+            self._thread.start()
+
+    def stop(self) -> None:
+        """Ask no more."""
+        self._jobs.put(None)
+        if self._thread.is_alive():
+            self._thread.join(STOP_SECONDS)
+
+    def read(
+        self, links: Iterable[SwitchPort], *, again: bool
+    ) -> tuple[dict[SwitchPort, Segments], dict[SwitchPort, str]]:
+        """What is open for this host on each link and why others cannot be told.
+
+        A link in neither has not been answered for yet.
+
+        :param again: have all of them, and what else is the host's, looked at anew
+        """
+        asked = set(links)
+        with self._lock:
+            waiting = bool(self._to_read) or self._owned_too
+            self._to_read |= asked if again else asked - self._seen.keys()
+            self._owned_too |= again
+            submit = not waiting and bool(self._to_read or self._owned_too)
+        if submit:
+            self._submit(self._read)
+        with self._lock:
+            errors = {link: self._errors[link] for link in asked & self._errors.keys()}
+            return dict(self._seen), errors
+
+    def apply(self, link: SwitchPort, wanted: Wanted) -> None:
+        """Have exactly ``wanted[link]`` open on the link; :meth:`read` tells what became of it.
+
+        :raises Unavailable: if there is no answer yet, or none came
+        :raises Refused: if it was refused
+        """
+        with self._lock:
+            ask = self._asks.get(link)
+            if ask is None or ask.told or ask.wanted[link] != wanted[link]:
+                ask = self._asks[link] = _Ask(link, dict(wanted))
+                fresh = True
+            else:
+                fresh = False
+        if fresh:
+            self._submit(lambda: self._apply(ask))
+        with self._lock:
+            if not ask.done:
+                raise Unavailable("asked, and not answered yet")
+            ask.told = True
+            if ask.error:
+                raise ask.error
+
+    def _submit(self, job: Callable[[], None]) -> None:
+        if self._at_once:
+            job()
+        else:
+            self._jobs.put(job)
+
+    def _work(self) -> None:
+        while (job := self._jobs.get()) is not None:
+            job()
+
+    def _read(self) -> None:
+        with self._lock:
+            links, self._to_read = self._to_read, set()
+            owned_too, self._owned_too = self._owned_too, False
+        try:
+            if owned_too:
+                links |= set(self.hook.owned())
+            found = self.hook.read(sorted(links, key=str))
+            why = ""
+        except SriovAgentError as error:
+            found, why = {}, str(error)
+        except Exception as error:
+            LOG.exception("the hook failed to read")
+            found, why = {}, f"the hook failed: {error!r}"
+        news = {link.pf for link in links if self._note(link, found.get(link), why)}
+        if not self._at_once:
+            for pf in sorted(news):
+                self._answered(pf)
+
+    def _apply(self, ask: _Ask) -> None:
+        if self._asks.get(ask.link) is not ask:
+            return
+        seen: Segments | None = None
+        try:
+            seen = self._opened(ask)
+        except SriovAgentError as error:
+            ask.error = error
+        except Exception as error:
+            LOG.exception("the hook failed to apply")
+            ask.error = Unavailable(f"the hook failed: {error!r}")
+        ask.done = True
+        if not isinstance(ask.error, Refused):
+            self._note(ask.link, seen, "")
+        if not self._at_once:
+            self._answered(ask.link.pf)
+
+    def _opened(self, ask: _Ask) -> Segments:
+        """Have it open; a segment that is refused holds back no other, and is raised."""
+        link, segments = ask.link, ask.wanted[ask.link]
+        before = self._seen.get(link, frozenset())
+
+        def apply(asked: Segments) -> Segments:
+            seen = self.hook.apply(link, {**ask.wanted, link: asked})
+            self._note(link, seen, "")
+            return seen
+
+        try:
+            return apply(segments)
+        except Refused as refusal:
+            with self._lock:
+                self._seen.pop(link, None)
+            seen = apply(before & segments)
+            new = segments - before
+            for segment in sorted(new) if len(new) > 1 else ():
+                with contextlib.suppress(Refused):
+                    seen = apply(seen | {segment})
+            raise refusal
+
+    def _note(self, link: SwitchPort, seen: Segments | None, why: str) -> bool:
+        """Keep what is known of a link now; whether that is news."""
+        with self._lock:
+            before = self._seen.get(link), self._errors.get(link)
+            self._seen.pop(link, None)
+            self._errors.pop(link, None)
+            if seen is not None:
+                self._seen[link] = seen
+            elif why:
+                self._errors[link] = why
+            return before != (self._seen.get(link), self._errors.get(link))

@@ -1,0 +1,320 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What Neutron tells its agents, taken into the table of ports.
+
+Pushed ports come unordered and more than once: the higher ``revision_number`` counts. Source:
+sections 1.5 and 1.6 of the contract, ``neutron/plugins/ml2/ovo_rpc.py``.
+"""
+
+import collections
+import dataclasses
+import logging
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Protocol
+
+from sriov_agent.core import fields
+from sriov_agent.counters import Counters
+from sriov_agent.exceptions import InvalidField, Unavailable
+from sriov_agent.sources import payload as payloads
+from sriov_agent.sources.base import Wake
+from sriov_agent.sources.ml2 import ovo
+from sriov_agent.sources.ml2.rpc import version_of
+from sriov_agent.sources.payload import PortPayload
+from sriov_agent.sources.ports import Port, Ports
+
+LOG = logging.getLogger(__name__)
+
+Json = object
+
+#: Of how many ports of other hosts the revision is remembered, against pushes that come late.
+_REMEMBERED = 10_000
+
+
+class Questions(Protocol):
+    """What an event makes it necessary to ask Neutron; each returns at once."""
+
+    def ask_ports(self, port_ids: Iterable[str]) -> None:
+        """Have these ports pulled."""
+
+    def ask_policies(self) -> None:
+        """Have the QoS policies pulled whose rules are not known."""
+
+    def ask_all(self) -> None:
+        """Have everything listed."""
+
+    def ask_uplink_status(self) -> None:
+        """Have the ports listed: only there is whether the uplink's state is propagated."""
+
+    def tell_status(self) -> None:
+        """Have Neutron told what it does not know yet."""
+
+
+class Events:
+    """Puts ports into the table and wakes whoever is concerned; any thread may call it.
+
+    :param host: this host's name; ports bound elsewhere are none of ours
+    """
+
+    def __init__(self, host: str, ports: Ports, counters: Counters, questions: Questions) -> None:
+        self.host = host
+        self.ports = ports
+        self.counters = counters
+        self.questions = questions
+        self.wake: Wake = lambda keys: None
+        self._lock = threading.Lock()
+        self._foreign: collections.OrderedDict[str, int] = collections.OrderedDict()
+        self._touched: set[str] = set()
+
+    def pushed(self, event_type: Json, primitives: Json) -> None:
+        """Ports or QoS policies as they are pushed."""
+        if not isinstance(primitives, list):
+            raise InvalidField("resource_list", primitives, "expected a list")
+        for primitive in primitives:
+            try:
+                if ovo.name(primitive) == "QosPolicy":
+                    self.policy(event_type, primitive)
+                elif event_type == "deleted":
+                    self.deleted(ovo.port_id(primitive))
+                else:
+                    self.port(primitive)
+            except InvalidField as error:
+                self.refused("a pushed object", error)
+
+    def port(self, primitive: Json) -> None:
+        """A Port as it is pushed or pulled.
+
+        :raises InvalidField: if not even its id or revision can be told
+        """
+        entry = ovo.api_port(ovo.data(primitive, "Port"))
+        self._take(entry, lambda: ovo.port(primitive, self.host))
+
+    def listed(self, entry: Json, segment: Mapping[str, Json] | None = None) -> None:
+        """A port as the API shows it, with its segment where the caller has it.
+
+        :param segment: ``network_type``, ``segmentation_id`` and ``physical_network``
+        """
+        found = payloads.mapping(entry, "port")
+        self._take(found, lambda: ovo.with_segment(payloads.read_port(found, self.host), segment))
+
+    def network(self, entry: Json) -> None:
+        """A network as the API shows it, of which the QoS policy may be another."""
+        network_id, _ = payloads.identity(entry)
+        here = {port.port_id for port in self.ports.all() if port.network_id == network_id}
+        if here:
+            self.questions.ask_ports(here)
+
+    def binding(self, port_id: Json) -> None:
+        """A port whose bindings changed."""
+        self.questions.ask_ports({fields.port_id(port_id, "port_id")})
+
+    def uplink_status(self, entry: Mapping[str, Json]) -> None:
+        """Of a port as the API shows it, whether the uplink's state is propagated to the VF.
+
+        Where the field is missing, the extension is off: then it is not.
+        """
+        port_id = fields.port_id(entry.get("id"))
+        propagated = fields.boolean(
+            entry.get("propagate_uplink_status") or False, "propagate_uplink_status"
+        )
+        with self._lock:
+            known = self.ports.get(port_id)
+            if known is None or known.document.get("propagate_uplink_status") == propagated:
+                return
+            document = {**known.document, "propagate_uplink_status": propagated}
+            self.ports.put(dataclasses.replace(known, document=document))
+        if known.bound:
+            self.wake(frozenset({port_id}))
+
+    def deleted(self, port_id: str) -> None:
+        """A port that is gone for good."""
+        with self._lock:
+            self._touched.add(port_id)
+            self._foreign.pop(port_id, None)
+            known = self.ports.get(port_id)
+            ours = known is not None and known.bound
+            if known:
+                self.ports.delete(port_id)
+        if ours:
+            self.wake(frozenset({port_id}))
+
+    def policy(self, event_type: Json, primitive: Json) -> None:
+        """A QosPolicy as it is pushed or pulled; one that no port here has is left out."""
+        if event_type == "deleted":
+            return
+        policy_id, maximum, minimum = ovo.policy_rates(primitive)
+        if policy_id not in self.policies_in_use():
+            return
+        if self.ports.policies().get(policy_id) != (maximum, minimum):
+            self.wake(self.ports.put_policy(policy_id, maximum, minimum))
+
+    def policies_in_use(self) -> frozenset[str]:
+        """The QoS policies of the ports bound here."""
+        found = (port.document.get("qos_policy_id") for port in self.ports.all())
+        return frozenset(policy for policy in found if isinstance(policy, str))
+
+    def begin_list(self) -> None:
+        """What is heard from now on is newer than the list that is asked for now."""
+        with self._lock:
+            self._touched.clear()
+
+    def end_list(self, listed: Iterable[str]) -> None:
+        """The ports that are here are ``listed``, and those heard of since :meth:`begin_list`."""
+        with self._lock:
+            here = {port.port_id for port in self.ports.all()}
+            gone = here - set(listed) - self._touched
+            for port_id in gone:
+                self.ports.unbind(port_id)
+        if gone:
+            self.wake(frozenset(gone))
+
+    def refused(self, what: str, error: InvalidField) -> None:
+        """Count and log what could not be accepted."""
+        self.counters.count("events.rejected")
+        LOG.error("%s: %s", what, error)
+
+    def _take(self, entry: Mapping[str, Json], read: Callable[[], PortPayload]) -> None:
+        """:raises InvalidField: if not even its id or revision can be told, or it is foreign"""
+        port_id, revision = payloads.identity(entry)
+        error = ""
+        try:
+            said = read()
+            network_id, bound = said.network_id, bool(said.bound)
+            document = {**said.document, **dict(_told_to_agents(entry))} if bound else {}
+        except InvalidField as refusal:
+            if entry.get("binding:host_id") != self.host:
+                raise
+            self.refused(f"port {port_id}", refusal)
+            network_id, bound, document, error = "", True, {}, str(refusal)
+        with self._lock:
+            known = self.ports.get(port_id)
+            newest = max(self._foreign.get(port_id, 0), known.revision_number if known else 0)
+            if revision < newest:
+                self.counters.count("events.stale")
+                return
+            self._touched.add(port_id)
+            if not bound and not (known and known.bound):
+                self._remember_foreign(port_id, revision)
+                self.counters.count("events.ignored")
+                return
+            self._foreign.pop(port_id, None)
+            if known and bound:
+                kept = known.document.items() if error else _not_pushed(known.document)
+                document = {**dict(kept), **document}
+                network_id = network_id or known.network_id
+            port = Port(
+                port_id=port_id,
+                revision_number=revision,
+                bound=bound,
+                network_id=network_id,
+                document=document,
+                error=error,
+            )
+            self.ports.put(port)
+        self._follow_up(port, known)
+
+    def _remember_foreign(self, port_id: str, revision: int) -> None:
+        self._foreign[port_id] = revision
+        self._foreign.move_to_end(port_id)
+        if len(self._foreign) > _REMEMBERED:
+            self._foreign.popitem(last=False)
+
+    def _follow_up(self, port: Port, known: Port | None) -> None:
+        before = known.document if known else {}
+        news = known is None or _wanted(port) != _wanted(known)
+        if news:
+            self.wake(frozenset({port.port_id}))
+        if not port.bound or port.error:
+            return
+        policy = port.document.get("qos_policy_id")
+        if policy is not None and policy not in self.ports.policies():
+            self.questions.ask_policies()
+        nothing_seen = not news and before.get("status") == port.document.get("status")
+        if "propagate_uplink_status" not in port.document or nothing_seen:
+            self.questions.ask_uplink_status()
+        self.questions.tell_status()
+
+
+@version_of("1.9")
+class Endpoint:
+    """What oslo.messaging calls, once for each message; nothing is raised, whatever it holds."""
+
+    def __init__(self, events: Events) -> None:
+        self._events = events
+
+    def push(self, context: Json, resource_list: Json = None, event_type: Json = "") -> None:
+        """Versioned objects were created, updated or deleted."""
+        self._take("push", lambda: self._events.pushed(event_type, resource_list))
+
+    def port_update(
+        self,
+        context: Json,
+        port: Json = None,
+        network_type: Json = None,
+        segmentation_id: Json = None,
+        physical_network: Json = None,
+        **more: Json,
+    ) -> None:
+        """A bound port was changed."""
+        segment = {
+            "network_type": network_type,
+            "segmentation_id": segmentation_id,
+            "physical_network": physical_network,
+        }
+        self._take("port_update", lambda: self._events.listed(port, segment))
+
+    def port_delete(self, context: Json, port_id: Json = None, **more: Json) -> None:
+        """A port was deleted."""
+        self._take("port_delete", lambda: self._events.deleted(fields.port_id(port_id)))
+
+    def network_update(self, context: Json, network: Json = None, **more: Json) -> None:
+        """A network's MTU or QoS policy was changed."""
+        self._take("network_update", lambda: self._events.network(network))
+
+    def binding_activate(
+        self, context: Json, port_id: Json = None, host: Json = None, **more: Json
+    ) -> None:
+        """A port's binding on this host or another is the active one now."""
+        self._take("binding_activate", lambda: self._events.binding(port_id))
+
+    def binding_deactivate(
+        self, context: Json, port_id: Json = None, host: Json = None, **more: Json
+    ) -> None:
+        """A port's binding on a host is not the active one any more."""
+        if host == self._events.host:
+            self._take("binding_deactivate", lambda: self._events.binding(port_id))
+
+    def _take(self, method: str, take: Callable[[], None]) -> None:
+        self._events.counters.count("events.received")
+        try:
+            take()
+        except InvalidField as error:
+            self._events.refused(method, error)
+        except Unavailable as error:
+            LOG.error("%s: cannot be kept, and is asked for again: %s", method, error)
+            self._events.questions.ask_all()
+        except Exception:
+            self._events.counters.count("events.failed")
+            LOG.exception("%s: not understood", method)
+
+
+def _not_pushed(document: Mapping[str, Json]) -> Iterator[tuple[str, Json]]:
+    """Fields that a versioned object lacks: they stay as another message told them."""
+    for name in ("propagate_uplink_status", "sub_ports"):
+        if name in document:
+            yield name, document[name]
+
+
+def _told_to_agents(entry: Mapping[str, Json]) -> Iterator[tuple[str, Json]]:
+    yield "status", fields.text(entry.get("status") or "", "status")
+    policy = entry.get("qos_policy_id") or entry.get("qos_network_policy_id")
+    if policy is not None:
+        yield "qos_policy_id", fields.port_id(policy, "qos_policy_id")
+    propagated = entry.get("propagate_uplink_status")
+    if propagated is not None:
+        yield "propagate_uplink_status", fields.boolean(propagated, "propagate_uplink_status")
+
+
+def _wanted(port: Port) -> object:
+    """What of a port makes a difference to the host."""
+    document = {name: value for name, value in port.document.items() if name != "status"}
+    return port.bound, port.network_id, port.error, document

@@ -1,0 +1,152 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Neutron's versioned objects as they cross the wire: pure, and strict about types.
+
+Source: ``obj_to_primitive`` of oslo.versionedobjects; ``neutron/objects/ports.py`` (Port 1.7) and
+``neutron/objects/qos/policy.py`` (QosPolicy 1.10).
+"""
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+
+from sriov_agent.core import fields
+from sriov_agent.exceptions import InvalidField
+from sriov_agent.sources.payload import PortPayload, mapping, read_port
+
+Json = object
+
+_ACTIVE = "ACTIVE"
+_SAME_IN_THE_API = (
+    "id name network_id mac_address admin_state_up device_owner status revision_number "
+    "qos_policy_id qos_network_policy_id trusted"
+).split()
+
+
+def name(primitive: Json) -> Json:
+    """Which object it is."""
+    return mapping(primitive, "object").get("versioned_object.name")
+
+
+def data(primitive: Json, name: str) -> Mapping[str, Json]:
+    """The fields of a versioned object of this name.
+
+    :raises InvalidField: if it is none
+    """
+    entry = mapping(primitive, name)
+    found = entry.get("versioned_object.name")
+    if found != name:
+        raise InvalidField("versioned_object.name", found, f"expected {name}")
+    return mapping(entry.get("versioned_object.data"), f"{name} versioned_object.data")
+
+
+def port_id(primitive: Json) -> str:
+    """The id of a Port, which is all that is left of a deleted one."""
+    return fields.port_id(data(primitive, "Port").get("id"))
+
+
+def port(primitive: Json, host: str) -> PortPayload:
+    """A Port as the agent reads ports, with the VLAN and physical network of its segment.
+
+    :param host: this host's name; a port whose active binding is elsewhere is not bound here
+    :raises InvalidField: for the first field that cannot be accepted
+    """
+    entry = data(primitive, "Port")
+    return with_segment(read_port(api_port(entry), host), _segment(entry, host))
+
+
+def with_segment(said: PortPayload, segment: Mapping[str, Json] | None) -> PortPayload:
+    """``said`` with the VLAN and the physical network of its segment, where there is one.
+
+    :raises InvalidField: for a segment that no VF can be in
+    """
+    if not said.bound or segment is None:
+        return said
+    kind = segment.get("network_type")
+    if kind not in ("vlan", "flat"):
+        raise InvalidField("network_type", kind, "a VF takes a vlan or flat segment")
+    vlan = segment.get("segmentation_id") if kind == "vlan" else 0
+    found = {
+        "vlan": fields.vlan(vlan, "segmentation_id"),
+        "physical_network": fields.physical_network(segment.get("physical_network")),
+    }
+    return replace(said, document={**said.document, **found})
+
+
+def api_port(entry: Mapping[str, Json]) -> dict[str, Json]:
+    """The fields of a Port as Neutron's API names them.
+
+    Where it has several bindings, the active one counts.
+    """
+    found = {name: entry[name] for name in _SAME_IN_THE_API if name in entry}
+    if entry.get("security") is not None:
+        security = data(entry["security"], "PortSecurity")
+        found["port_security_enabled"] = security.get("port_security_enabled")
+    bindings = list(_objects(entry, "bindings", "PortBinding"))
+    active = [binding for binding in bindings if binding.get("status") == _ACTIVE]
+    binding = next(iter(active or bindings), {})
+    found |= {
+        "binding:host_id": binding.get("host", "") if active else "",
+        "binding:vnic_type": binding.get("vnic_type"),
+        "binding:vif_type": binding.get("vif_type"),
+        "binding:profile": _decoded(binding, "profile"),
+        "binding:vif_details": _decoded(binding, "vif_details"),
+    }
+    return found
+
+
+def policy_rates(primitive: Json) -> tuple[str, int, int]:
+    """A QosPolicy's id, and what its rules for egress make of a VF's rates.
+
+    :return: (id, max_tx_rate, min_tx_rate), rates in Mbit/s, 0 where there is no such rule
+    :raises InvalidField: for the first field that cannot be accepted
+    """
+    entry = data(primitive, "QosPolicy")
+    policy_id = fields.port_id(entry.get("id"), "qos_policy_id")
+    rates = {"max_kbps": 0, "min_kbps": 0}
+    for rule in _mappings(entry.get("rules") or [], "rules"):
+        found = mapping(rule.get("versioned_object.data"), "rule")
+        if found.get("direction", "egress") != "egress":
+            continue
+        for name in rates:
+            if found.get(name) is not None and "Packet" not in str(rule["versioned_object.name"]):
+                rates[name] = fields.integer(found[name], name, 0, 2**31 - 1)
+    return policy_id, megabits(rates["max_kbps"]), megabits(rates["min_kbps"])
+
+
+def megabits(kilobits: int) -> int:
+    """Kbit/s in the Mbit/s of a VF's rates, rounded, but no limit becomes none (0)."""
+    return max(1, (kilobits + 500) // 1000) if kilobits else 0
+
+
+def _segment(entry: Mapping[str, Json], host: str) -> Mapping[str, Json] | None:
+    levels = [
+        level
+        for level in _objects(entry, "binding_levels", "PortBindingLevel")
+        if level.get("host") == host and level.get("segment") is not None
+    ]
+    if not levels:
+        return None
+    bottom = max(levels, key=lambda level: fields.integer(level.get("level"), "level", 0, 100))
+    return data(bottom["segment"], "NetworkSegment")
+
+
+def _objects(entry: Mapping[str, Json], field: str, name: str) -> Iterator[Mapping[str, Json]]:
+    for primitive in _mappings(entry.get(field) or [], field):
+        yield data(primitive, name)
+
+
+def _decoded(binding: Mapping[str, Json], field: str) -> Json:
+    """A field that is JSON in a string within the object, "" or ``None`` for nothing."""
+    text = binding.get(field)
+    if not isinstance(text, str):
+        return text
+    try:
+        return json.loads(text) if text else {}
+    except (ValueError, RecursionError) as error:
+        raise InvalidField(f"binding:{field}", text, "expected JSON") from error
+
+
+def _mappings(value: Json, field: str) -> list[Mapping[str, Json]]:
+    if not isinstance(value, list):
+        raise InvalidField(field, value, "expected a list")
+    return [mapping(entry, field) for entry in value]

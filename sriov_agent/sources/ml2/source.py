@@ -1,0 +1,314 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The threads of the source ``ml2``: one reports that the agent lives, one asks and tells Neutron,
+and oslo.messaging's own listens. None waits for hardware, and the reconciler for none of them.
+"""
+
+import contextlib
+import logging
+import random
+import threading
+import time
+import uuid
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from datetime import UTC, datetime
+
+from oslo_config import cfg
+
+from sriov_agent.core.report import Report
+from sriov_agent.core.state import Bindings
+from sriov_agent.counters import Counters
+from sriov_agent.exceptions import InvalidField, SriovAgentError, Unavailable
+from sriov_agent.sources import agent_state
+from sriov_agent.sources import payload as payloads
+from sriov_agent.sources.base import Wake
+from sriov_agent.sources.ml2 import rpc
+from sriov_agent.sources.ml2.events import Endpoint, Events
+from sriov_agent.sources.ml2.status import Said, news
+from sriov_agent.sources.ports import Ports
+
+LOG = logging.getLogger(__name__)
+
+Json = object
+
+#: The first and the longest time until Neutron is asked again, in seconds.
+RETRY_SECONDS = (1.0, 60.0)
+#: The most that is waited for threads that are busy with Neutron.
+STOP_SECONDS = 5.0
+
+
+class Ml2:
+    """The ports that Neutron has bound to this host.
+
+    :param state: what :func:`sriov_agent.sources.agent_state.configurations` makes of a report
+    :param pins: versions of the objects that are pushed, by name
+    """
+
+    def __init__(
+        self,
+        conf: cfg.ConfigOpts,
+        ports: Ports,
+        counters: Counters,
+        *,
+        state: Callable[[Report], Mapping[str, Json]],
+        pins: Mapping[str, str],
+    ) -> None:
+        self.ports = ports
+        self.counters = counters
+        self.host: str = conf.host
+        self._pins = dict(pins)
+        self._state = state
+        self._report_interval: float = conf.agent.report_interval
+        self._list_interval: float = conf.ml2_agent.list_interval
+        self._transport = rpc.transport(conf)
+        self._server = rpc.Server(self._transport, self.host, f"sriov-agent.{self.host}")
+        self.events = Events(self.host, ports, counters, self)
+        topics = [f"neutron-vo-{name}-{version}" for name, version in self._pins.items()]
+        topics += [f"q-agent-notifier-{event}" for event in _EVENTS]
+        self._listener = rpc.Listener(self._transport, topics, Endpoint(self.events))
+        self._asking = _Asking(self._ask)
+        self._stop = threading.Event()
+        self._listening = threading.Event()
+        self._report = Report()
+        self._said: dict[str, Said] = {}
+        self._listed = bool(ports.all())
+        self._threads = [
+            threading.Thread(target=target, name=name, daemon=True)
+            for name, target in (
+                ("heartbeat", self._live),
+                ("listener", self._listen),
+                ("asking", self._asking.run),
+            )
+        ]
+
+    def start(self, wake: Wake) -> None:
+        """Begin to report, to listen and to ask."""
+        self.events.wake = wake
+        for thread in self._threads:
+            thread.start()
+
+    def stop(self) -> None:
+        """Report no more. What still waits for Neutron ends with the process."""
+        self._stop.set()
+        self._asking.stop()
+        if self._listening.is_set():
+            self._listener.stop()
+        for thread in self._threads:
+            thread.join(STOP_SECONDS)
+
+    def bindings(self) -> Bindings:
+        """The ports of this host now.
+
+        :raises Unavailable: until Neutron was asked once, where nothing is known from before
+        """
+        if not self._listed:
+            raise Unavailable("Neutron was not heard of yet: which ports are here is unknown")
+        return self.ports.bindings()
+
+    def tell(self, report: Report) -> None:
+        """What the last pass saw; Neutron hears of it from a thread."""
+        self._report = report
+        self.tell_status()
+
+    # What events ask for; see :class:`sriov_agent.sources.ml2.events.Questions`.
+
+    def ask_ports(self, port_ids: Iterable[str]) -> None:
+        self._asking.put("ports", port_ids)
+
+    def ask_policies(self) -> None:
+        self._asking.put("policies")
+
+    def ask_uplink_status(self) -> None:
+        self._asking.put("uplink status")
+
+    def ask_all(self) -> None:
+        self._asking.put("list")
+
+    def tell_status(self) -> None:
+        self._asking.put("status")
+
+    def _live(self) -> None:
+        """Report every ``report_interval`` seconds that the agent lives."""
+        first: dict[str, object] = agent_state.first_only(self._pins)
+        answered: str | None = ""
+        while not self._stop.is_set():
+            began = time.monotonic()
+            before, answered = answered, None
+            try:
+                state = agent_state.agent_state(
+                    self.host, self._state(self._report), str(uuid.uuid4())
+                )
+                arguments = agent_state.report_arguments({**state, **first}, datetime.now(UTC))
+                answered = self._server.report_state(arguments)
+                first = {}
+                if answered is None:
+                    LOG.error(
+                        "Neutron ignored the report, which is older than neutron-server: set the "
+                        "clock of this host"
+                    )
+            except SriovAgentError as error:
+                LOG.error("not reported: %s", error)
+            except Exception:
+                LOG.exception("not reported")
+            if answered and (not before or answered == "revived"):
+                LOG.info("Neutron says that this agent is %s", answered)
+                self.ask_all()
+            self._stop.wait(max(0.0, began + self._report_interval - time.monotonic()))
+
+    def _listen(self) -> None:
+        while not self._stop.is_set():
+            try:
+                self._listener.start()
+                self._listening.set()
+                return
+            except Exception as error:
+                LOG.error("cannot listen to Neutron: %s", rpc.explained(error))
+                self._stop.wait(RETRY_SECONDS[0])
+
+    def _ask(self, what: str, port_ids: frozenset[str]) -> None:
+        """One question, in the thread that asks.
+
+        :raises SriovAgentError: if it is to be asked again
+        """
+        match what:
+            case "ports":
+                self._pull_ports(port_ids)
+            case "policies":
+                self._pull_policies(self.events.policies_in_use() - self.ports.policies().keys())
+            case "uplink status":
+                for entry in self._server.ports():
+                    with self._understood("port"):
+                        self.events.uplink_status(payloads.mapping(entry, "port"))
+            case "list":
+                self._list()
+            case "status":
+                self._tell_status()
+
+    def _list(self) -> None:
+        """Every port of this host; what was missed while nobody listened is made good."""
+        self.events.begin_list()
+        entries: dict[str, Mapping[str, Json]] = {}
+        for listed in self._server.ports():
+            with self._understood("port"):
+                entry = payloads.mapping(listed, "port")
+                if entry.get("binding:host_id") == self.host:
+                    entries[payloads.identity(entry)[0]] = entry
+        failed = {
+            port_id
+            for port_id, entry in entries.items()
+            if entry.get("binding:vif_type") == "binding_failed"
+        }
+        if failed:
+            LOG.info("having ports bound again whose binding failed: %s", ", ".join(failed))
+            self._server.bind_again(failed)
+        self._pull_ports(entries)
+        for entry in entries.values():
+            with self._understood("port"):
+                self.events.uplink_status(entry)
+        self._pull_policies(self.events.policies_in_use())
+        self.events.end_list(entries)
+        self._listed = True
+        self.events.wake(None)
+        self._asking.put("list", after=self._list_interval * random.uniform(0.9, 1.1))  # noqa: S311
+
+    def _pull_ports(self, port_ids: Iterable[str]) -> None:
+        asked = frozenset(port_ids)
+        for primitive in self._server.objects("Port", self._pins["Port"], asked):
+            with self._understood("port"):
+                self.events.port(primitive)
+
+    def _pull_policies(self, policy_ids: Iterable[str]) -> None:
+        asked = frozenset(policy_ids)
+        for primitive in self._server.objects("QosPolicy", self._pins["QosPolicy"], asked):
+            with self._understood("QoS policy"):
+                self.events.policy("updated", primitive)
+
+    def _tell_status(self) -> None:
+        bindings = self.ports.bindings().ports
+        said = news(bindings, self._report, self._said)
+        if not said:
+            return
+        up = {port for port, word in said.items() if word.up}
+        failed = self._server.set_status(up, said.keys() - up)
+        for port, word in said.items():
+            if port not in failed:
+                LOG.info("port %s: told Neutron that it is %s", port, "up" if word.up else "down")
+                self._said[port] = word
+        self._said = {port: word for port, word in self._said.items() if port in bindings}
+        if failed:
+            raise Unavailable(
+                f"Neutron did not take the status of the ports {', '.join(sorted(failed))}; its "
+                "log says why"
+            )
+
+    @contextlib.contextmanager
+    def _understood(self, what: str) -> Iterator[None]:
+        try:
+            yield
+        except InvalidField as error:
+            self.events.refused(f"a {what} that was asked for", error)
+
+
+#: The fanouts that neutron-sriov-nic-agent listens to, without ``security_group-update``.
+_EVENTS = ("port-update", "port-delete", "network-update", "binding-activate", "binding-deactivate")
+#: The order in which questions are asked that came together.
+_ORDER = ("status", "policies", "ports", "list", "uplink status")
+
+
+class _Asking:
+    """A thread's questions: of each kind one waits at most, and what fails is asked again."""
+
+    def __init__(self, ask: Callable[[str, frozenset[str]], None]) -> None:
+        self._ask = ask
+        self._condition = threading.Condition()
+        self._due: dict[str, float] = {}
+        self._ports: set[str] = set()
+        self._delay: dict[str, float] = {}
+        self._stopped = False
+
+    def put(self, what: str, port_ids: Iterable[str] = (), after: float = 0.0) -> None:
+        """Have it asked, ``after`` so many seconds at the latest."""
+        with self._condition:
+            at = time.monotonic() + after
+            self._due[what] = min(at, self._due.get(what, at))
+            self._ports |= set(port_ids)
+            self._condition.notify()
+
+    def stop(self) -> None:
+        """Have :meth:`run` return after the question it is at."""
+        with self._condition:
+            self._stopped = True
+            self._condition.notify()
+
+    def run(self) -> None:
+        """Ask until :meth:`stop`."""
+        while (question := self._next()) is not None:
+            what, port_ids = question
+            try:
+                self._ask(what, port_ids)
+            except SriovAgentError as error:
+                self._again(what, port_ids)
+                LOG.error("%s: %s", what, error)
+            except Exception:
+                self._again(what, port_ids)
+                LOG.exception("%s: failed", what)
+            else:
+                self._delay.pop(what, None)
+
+    def _next(self) -> tuple[str, frozenset[str]] | None:
+        with self._condition:
+            while not self._stopped:
+                now = time.monotonic()
+                for what in _ORDER:
+                    if self._due.get(what, float("inf")) <= now:
+                        del self._due[what]
+                        port_ids = frozenset(self._ports if what == "ports" else ())
+                        self._ports -= port_ids
+                        return what, port_ids
+                earliest = min(self._due.values(), default=None)
+                self._condition.wait(None if earliest is None else earliest - now)
+        return None
+
+    def _again(self, what: str, port_ids: frozenset[str]) -> None:
+        shortest, longest = RETRY_SECONDS
+        delay = self._delay[what] = min(self._delay.get(what, shortest / 2) * 2, longest)
+        self.put(what, port_ids, after=delay * random.uniform(0.8, 1.2))  # noqa: S311 - no secret

@@ -7,6 +7,7 @@
     ├── InvalidField       whoever sent the value: an API user, an event, a command line
     ├── ConfigError        the operator: a configuration option
     ├── Unavailable        the other side did not answer; what it knows is unknown, not empty
+    │   └── Pending        ... yet: it was asked, and who asked is told when it does
     └── Refused            the other side answered no
         └── Unsupported    ... and will never answer yes: the NIC or driver lacks it
 """
@@ -37,6 +38,10 @@ class ConfigError(SriovAgentError):
 
 class Unavailable(SriovAgentError):
     """The kernel, a daemon, a file or a peer could not be asked."""
+
+
+class Pending(Unavailable):
+    """It was asked, and has not answered yet."""
 
 
 class Refused(SriovAgentError):

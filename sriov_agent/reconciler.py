@@ -42,7 +42,7 @@ from sriov_agent.core.state import (
     Observed,
     Scope,
 )
-from sriov_agent.exceptions import SriovAgentError
+from sriov_agent.exceptions import Pending, SriovAgentError
 
 LOG = logging.getLogger(__name__)
 
@@ -271,6 +271,8 @@ class Reconciler:
                     self._set_fabric(switch_port, segments)
                 case SetVfs(pf, changes):
                     return {action: ""} | self._set_vfs(pf, changes)
+        except Pending as error:
+            return {action: str(error)}
         except SriovAgentError as error:
             LOG.warning("failed: %s: %s", action, error)
             return {action: str(error)}

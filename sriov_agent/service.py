@@ -8,11 +8,12 @@ import queue
 import random
 import threading
 import time
+from collections.abc import Callable
 
 from oslo_config import cfg
 
 from sriov_agent import conf as options
-from sriov_agent.core.report import PortState, Report
+from sriov_agent.core.report import PortReport, PortState, Report
 from sriov_agent.core.state import ALL, Scope
 from sriov_agent.counters import Counters
 from sriov_agent.exceptions import ConfigError, SriovAgentError
@@ -25,6 +26,7 @@ from sriov_agent.host.lldp.lldpd import Lldpd
 from sriov_agent.host.lldp.raw import Raw
 from sriov_agent.host.lldp.snmp import Credentials, Snmp
 from sriov_agent.host.netlink import Netlink
+from sriov_agent.host.watch import LinkWatch
 from sriov_agent.libvirt.files import InterfaceFiles
 from sriov_agent.reconciler import Reconciler
 from sriov_agent.sources.base import Source
@@ -86,10 +88,11 @@ class Agent:
         self.source = _source(conf, self.counters)
         self.lldp = _discovery(conf)
         hook = load(conf)
-        self.fabric = Background(hook, self._wake_pf, at_once=not hook.required)
+        self.fabric = Background(hook, self._answered, at_once=not hook.required)
+        self.links = LinkWatch(self._link_changed)
         self.reconciler = Reconciler(
             source=self.source,
-            host=Inventory(_mappings(conf), Netlink()),
+            host=Inventory(_mappings(conf), Netlink(), excluded=options.excluded_vfs(conf)),
             lldp=self.lldp,
             interfaces=InterfaceFiles(options.interfaces_path(conf)),
             fabric=self.fabric,
@@ -106,11 +109,29 @@ class Agent:
         """Have these ports looked at again, or everything; from any thread."""
         self._wakes.put(keys)
 
-    def _wake_pf(self, pf: str) -> None:
-        """Have the ports of a PF looked at again; what is of no port, with everything."""
-        ports = (entry for entry in self._report.ports.values() if entry.claim)
-        keys = frozenset(entry.port_id for entry in ports if entry.claim and entry.claim.pf == pf)
-        self.wake(keys or None)
+    def _answered(self, pf: str) -> None:
+        """The device manager has news of a PF: its ports are looked at, or what is of no port."""
+        self.wake(self._ports(lambda entry: entry.claim is not None and entry.claim.pf == pf))
+
+    def _link_changed(self, netdev: str, kind: str) -> None:
+        """A network device is another: whose VF may be plugged or unplugged is looked at."""
+        if not netdev:
+            self.wake(None)
+            return
+        pfs = {address for address, pf in self._report.pfs.items() if pf.netdev == netdev}
+        keys = self._ports(
+            lambda entry: (
+                entry.claim is not None
+                and (entry.claim.pf in pfs or (kind == "macvtap" and entry.state in SETTLED))
+            )
+        )
+        if keys:
+            self.wake(keys)
+
+    def _ports(self, chosen: Callable[[PortReport], bool]) -> frozenset[str] | None:
+        """The ports of the last report that are chosen; ``None`` for none."""
+        entries = self._report.ports.items()
+        return frozenset(port for port, entry in entries if chosen(entry)) or None
 
     def stop(self) -> None:
         """Have :meth:`run` return after the pass it is in; from any thread or signal handler."""
@@ -121,6 +142,7 @@ class Agent:
         """Reconcile until :meth:`stop`. What ports have they keep: a stop changes nothing."""
         self.source.start(self.wake)
         self.fabric.start()
+        self.links.start()
         self.lldp.start(lambda: self.wake(None))
         try:
             resync = time.monotonic()
@@ -135,6 +157,7 @@ class Agent:
             self.lldp.stop()
             self.source.stop()
             self.fabric.stop()
+            self.links.stop()
 
     def _next_scope(self, resync: float) -> Scope | None:
         """Wait for something to do: everything that came by then is one pass."""
@@ -201,7 +224,8 @@ class Agent:
                     "port %s: the NIC does not support %s", port, ", ".join(entry.unsupported)
                 )
         for sentence in report.unmet:
-            LOG.warning("%s", sentence)
+            level = logging.WARNING if sentence in self._report.unmet else logging.INFO
+            LOG.log(level, "%s", sentence)
         try:
             self.store.save(report, self.counters.snapshot())
         except SriovAgentError as error:

@@ -59,7 +59,13 @@ def vf_address(pf: str, index: int) -> str:
     return f"{pf[:8]}{2 + index // 8:02x}.{index % 8}"
 
 
-def vf(pf: str, index: int, settings: VfSettings = RELEASED, held_by: str = "") -> Vf:
+def vf(
+    pf: str,
+    index: int,
+    settings: VfSettings = RELEASED,
+    held_by: str = "",
+    excluded: bool = False,
+) -> Vf:
     return Vf(
         address=vf_address(pf, index),
         pf=pf,
@@ -68,6 +74,7 @@ def vf(pf: str, index: int, settings: VfSettings = RELEASED, held_by: str = "") 
         netdev=f"{NETDEVS[pf]}v{index}",
         settings=settings,
         held_by=held_by,
+        excluded=excluded,
     )
 
 

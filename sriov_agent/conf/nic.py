@@ -101,24 +101,22 @@ def mappings(conf: cfg.ConfigOpts) -> tuple[tuple[str, str], ...]:
     return tuple((network, device) for device, network in found.items())
 
 
-def excluded_vfs(conf: cfg.ConfigOpts) -> dict[str, frozenset[str]]:
-    """``exclude_devices``: PCI addresses of VFs, by device as ``physical_device_mappings`` has it.
+def excluded_vfs(conf: cfg.ConfigOpts) -> frozenset[str]:
+    """``exclude_devices``: PCI addresses of VFs, of whichever device.
 
     :raises ConfigError: for an entry that is none, a device that is not mapped or appears twice,
         or a VF that is no PCI address: what is meant to be left alone would be taken
     """
     option = "[sriov_nic] exclude_devices"
-    found: dict[str, frozenset[str]] = {}
-    for entry, device, rest in _by_device(conf, option, conf.sriov_nic.exclude_devices):
+    found: set[str] = set()
+    for entry, _, rest in _by_device(conf, option, conf.sriov_nic.exclude_devices):
         if rest is None:
             raise ConfigError(f"{option}: {entry!r}: expected DEVICE:VF;VF")
         try:
-            found[device] = frozenset(
-                fields.pci_address(vf, "VF") for vf in rest.split(";") if vf.strip()
-            )
+            found |= {fields.pci_address(vf, "VF") for vf in rest.split(";") if vf.strip()}
         except InvalidField as error:
             raise ConfigError(f"{option}: {entry!r}: {error}") from error
-    return found
+    return frozenset(found)
 
 
 def resource_provider_bandwidths(conf: cfg.ConfigOpts) -> dict[str, dict[str, int | None]]:

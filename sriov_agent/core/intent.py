@@ -137,7 +137,7 @@ class _Choice:
         if binding.pci_slot is not None:
             vf = self._named(binding, binding.pci_slot)
         elif held and self._serves(held, binding):
-            vf = held
+            vf = self._included(held)
         else:
             vf = self._recorded(binding) or self._carrying(binding) or self._free(binding)
         self._check_mac_on_vfs(binding, vf)
@@ -214,19 +214,28 @@ class _Choice:
         holder = self.holder.get(address, binding.port_id)
         if holder != binding.port_id and holder in self.living:
             raise InvalidField("pci_slot", address, f"held by port {holder}")
+        return self._included(vf)
+
+    @staticmethod
+    def _included(vf: Vf) -> Vf:
+        if vf.excluded:
+            raise InvalidField("pci_slot", vf.address, vf.held_by)
         return vf
 
     def _recorded(self, binding: PortBinding) -> Vf | None:
         interface = self.observed.interfaces.get(binding.port_id)
         vf = self.vfs.get(interface.vf) if interface else None
-        if vf is None or vf.address in self.holder or not self._serves(vf, binding):
+        if vf is None or not self._may_adopt(vf, binding):
             return None
         return vf if vf.settings.mac == binding.mac else None
+
+    def _may_adopt(self, vf: Vf, binding: PortBinding) -> bool:
+        return vf.address not in self.holder and not vf.excluded and self._serves(vf, binding)
 
     def _carrying(self, binding: PortBinding) -> Vf | None:
         """The VF that has the port's MAC. A guest can set a MAC, but not a VLAN."""
         same = self.carrying.get(binding.mac, [])
-        if len(same) != 1 or same[0].address in self.holder or not self._serves(same[0], binding):
+        if len(same) != 1 or not self._may_adopt(same[0], binding):
             return None
         programmed = binding.vlan != 0 and same[0].settings.vlan == binding.vlan
         return same[0] if programmed or not same[0].held_by else None

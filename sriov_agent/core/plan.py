@@ -86,7 +86,7 @@ def untried(actions: Collection[Action], tried: Collection[Action]) -> tuple[Act
 
 def wanted_of(vf: Vf, pf: Pf, claim: Claim | None, desired: Desired) -> VfSettings:
     """The settings this VF should have, as far as its driver knows them; none if not ours."""
-    if claim is None or claim.port_id in desired.held:
+    if claim is None or claim.port_id in desired.held or vf.excluded:
         return VfSettings()
     if desired.claims.get(claim.port_id) == claim:
         settings = desired.vfs[vf.address]
@@ -120,7 +120,9 @@ def _orphans(desired: Desired, observed: Observed) -> list[Claim]:
         vf = vfs.get(interface.vf) if interface else None
         if port in observed.claims or port in desired.claims or not (interface and vf):
             continue
-        if vf.address not in claimed and vf.settings.mac == interface.mac:
+        if vf.address in claimed or vf.excluded:
+            continue
+        if vf.settings.mac == interface.mac:
             claimed.add(vf.address)
             found.append(
                 Claim(port_id=port, vf=vf.address, pf=vf.pf, index=vf.index, mac=interface.mac)
@@ -231,5 +233,7 @@ def _drops(desired: Desired, observed: Observed, scope: Scope) -> Iterator[Actio
 
 
 def left_of(claim: Claim, vf: Vf, pf: Pf) -> VfSettings:
-    """What of the port's settings is still on its VF."""
+    """What of the port's settings is still on its VF; nothing that is asked of an excluded one."""
+    if vf.excluded:
+        return VfSettings()
     return claim.release(vf.settings).without(pf.unsupported).differing(vf.settings)

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from sriov_agent.core.model import Segment, SwitchPort
-from sriov_agent.exceptions import Refused, SriovAgentError, Unavailable
+from sriov_agent.exceptions import Pending, Refused, SriovAgentError, Unavailable
 from sriov_agent.hook.base import Hook
 
 LOG = logging.getLogger(__name__)
@@ -103,7 +103,8 @@ class Background:
     def apply(self, link: SwitchPort, wanted: Wanted) -> None:
         """Have exactly ``wanted[link]`` open on the link; :meth:`read` tells what became of it.
 
-        :raises Unavailable: if there is no answer yet, or none came
+        :raises Pending: if there is no answer yet
+        :raises Unavailable: if none came
         :raises Refused: if it was refused
         """
         with self._lock:
@@ -117,7 +118,7 @@ class Background:
             self._submit(lambda: self._apply(ask))
         with self._lock:
             if not ask.done:
-                raise Unavailable("asked, and not answered yet")
+                raise Pending("asked, and not answered yet")
             ask.told = True
             if ask.error:
                 raise ask.error

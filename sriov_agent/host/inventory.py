@@ -1,8 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The PFs of the configuration with their VFs, as sysfs and rtnetlink show them together."""
 
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import replace
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Protocol
 
 from sriov_agent.core import fields
@@ -11,6 +10,9 @@ from sriov_agent.exceptions import SriovAgentError, Unavailable, Unsupported
 from sriov_agent.host.ethtool import private_flags
 from sriov_agent.host.rtnl import Link
 from sriov_agent.host.sysfs import Function, Sysfs
+
+#: Who holds a VF that the configuration says to leave alone.
+EXCLUDED = "excluded by [sriov_nic] exclude_devices"
 
 #: Masters whose members share the traffic, as iproute2 names their types.
 _BONDS = frozenset({"bond", "team"})
@@ -36,6 +38,7 @@ class Inventory:
 
     :param mappings: (physical network, PF as PCI address or interface name) pairs; a name is
         looked up once, so that a PF renamed later stays the same PF
+    :param excluded: PCI addresses of VFs that are to be left alone
     """
 
     def __init__(
@@ -44,11 +47,13 @@ class Inventory:
         netlink: Kernel,
         sysfs: Sysfs | None = None,
         private_flags: Callable[[str], Mapping[str, bool]] = private_flags,
+        excluded: Collection[str] = (),
     ) -> None:
         self.mappings = tuple(mappings)
         self.netlink = netlink
         self.sysfs = sysfs or Sysfs()
         self.private_flags = private_flags
+        self.excluded = frozenset(excluded)
         self._addresses: dict[str, str] = {}
         self._links: dict[str, Link] = {}
         self._unsupported: dict[str, frozenset[str]] = {}
@@ -114,8 +119,22 @@ class Inventory:
                 if other.master == link.master and other.index != link.index
             ),
             total_vfs=self.sysfs.total_vfs(address),
-            vfs=tuple(_vf(address, f, s) for f, s in zip(functions, settings, strict=True)),
+            vfs=tuple(self._vf(address, f, s) for f, s in zip(functions, settings, strict=True)),
             unsupported=self._unsupported.get(address, frozenset()),
+        )
+
+    def _vf(self, pf: str, function: Function, settings: VfSettings) -> Vf:
+        excluded = function.address in self.excluded
+        return Vf(
+            address=function.address,
+            pf=pf,
+            index=function.index,
+            driver=function.driver,
+            netdev=function.netdev,
+            settings=settings,
+            held_by=EXCLUDED if excluded else held_by(function, settings),
+            passed_through=function.passed_through,
+            excluded=excluded,
         )
 
     def _uplink(self, link: Link) -> Uplink:
@@ -134,19 +153,6 @@ class Inventory:
         if not flag or self.private_flags(netdev).get(flag, harmless) == harmless:
             return ""
         return f"ethtool --set-priv-flags {netdev} {flag} {'on' if harmless else 'off'}"
-
-
-def _vf(pf: str, function: Function, settings: VfSettings) -> Vf:
-    vf = Vf(
-        address=function.address,
-        pf=pf,
-        index=function.index,
-        driver=function.driver,
-        netdev=function.netdev,
-        passed_through=function.passed_through,
-        settings=settings,
-    )
-    return replace(vf, held_by=held_by(function, settings))
 
 
 def held_by(function: Function, settings: VfSettings) -> str:

@@ -2,7 +2,9 @@
 """The command line of tools/lab: what it says, brings back, and leaves behind."""
 
 import importlib
+import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -143,6 +145,30 @@ def test_an_interrupt_leaves_nothing_behind(bootable, signum):
     assert_nothing_left(mark, before)
 
 
+FOUR_PFS = """
+cat /run/sriov-lab/topology.json
+awk '/MemTotal/ { exit $2 > 2048 * 1024 }' /proc/meminfo || echo more than 2 GiB
+for link in /sys/bus/pci/devices/*/physfn; do readlink "$link"; done | sort | uniq -c
+ip netns exec tenant4 ip -br address
+"""
+
+
+@pytest.mark.lab
+def test_four_pfs_have_a_leaf_and_a_tenant_each(bootable):
+    ran = lab("run", "--pfs", "4", "--", "sh", "-c", FOUR_PFS)
+    assert ran.returncode == 0, ran.stderr
+    topology, end = json.JSONDecoder().raw_decode(ran.stdout)
+    assert [pf["leaf"] for pf in topology["pfs"]] == ["leaf1", "leaf2", "leaf3", "leaf4"]
+    assert [leaf["name"] for leaf in topology["leaves"]] == ["leaf1", "leaf2", "leaf3", "leaf4"]
+    assert len({vf for pf in topology["pfs"] for vf in pf["vfs"]}) == 28
+    rest = ran.stdout[end:]
+    assert "more than" not in rest
+    counted = re.findall(r"^ *7 (?:\.\./)+(?:0000:00:\S+/)?(\S+)$", rest, re.M)
+    assert sorted(counted) == sorted(pf["pci"] for pf in topology["pfs"])
+    assert "198.51.100.4/24" in rest
+    assert "203.0.113.4/24" in rest
+
+
 def test_check_names_all_that_is_missing_in_one_sentence(tmp_path):
     base_python = Path(sys.base_prefix) / "bin" / "python3"
     checked = lab("check", python=base_python, PATH=str(tmp_path), XDG_CACHE_HOME=str(tmp_path))
@@ -155,7 +181,15 @@ def test_check_names_all_that_is_missing_in_one_sentence(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "arguments", [["--env", "no equals sign"], ["--env", "a b=c"], ["--rwdir", "/nowhere/at/all"]]
+    "arguments",
+    [
+        ["--env", "no equals sign"],
+        ["--env", "a b=c"],
+        ["--rwdir", "/nowhere/at/all"],
+        ["--pfs", "0"],
+        ["--pfs", "5"],
+        ["--pfs", "two"],
+    ],
 )
 def test_a_wrong_option_is_a_usage_error(arguments):
     ran = lab("run", *arguments, "--", "true")

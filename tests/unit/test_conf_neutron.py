@@ -56,10 +56,7 @@ def test_the_files_of_neutron_are_read_unchanged(own):
         ("physnet1", "ens1f1"),
         ("physnet2", "ens2f0"),
     )
-    assert options.excluded_vfs(found) == {
-        "ens1f0": {"0000:06:00.2", "0000:06:00.3"},
-        "ens1f1": {"0000:06:10.1"},
-    }
+    assert options.excluded_vfs(found) == {"0000:06:00.2", "0000:06:00.3", "0000:06:10.1"}
     assert options.resource_provider_bandwidths(found) == {
         "ens1f0": {"egress": 10000000, "ingress": 10000000},
         "ens1f1": {"egress": 5000000, "ingress": None},
@@ -136,13 +133,13 @@ def test_an_extension_that_is_not_built_in_is_told_and_left_out(own, caplog):
 @pytest.mark.parametrize(
     ("value", "excluded"),
     [
-        ("", {}),
-        ("ens1:", {"ens1": set()}),
-        ("ens1:0000:3b:02.0", {"ens1": {"0000:3b:02.0"}}),
-        ("ens1: 0000:3B:02.0 ; ;0000:3b:02.1;", {"ens1": {"0000:3b:02.0", "0000:3b:02.1"}}),
+        ("", set()),
+        ("ens1:", set()),
+        ("ens1:0000:3b:02.0", {"0000:3b:02.0"}),
+        ("ens1: 0000:3B:02.0 ; ;0000:3b:02.1;", {"0000:3b:02.0", "0000:3b:02.1"}),
         (
             "0000:5e:00.0:0000:5e:02.0;0000:5e:02.1,ens1:0000:3b:02.0",
-            {"0000:5e:00.0": {"0000:5e:02.0", "0000:5e:02.1"}, "ens1": {"0000:3b:02.0"}},
+            {"0000:5e:02.0", "0000:5e:02.1", "0000:3b:02.0"},
         ),
     ],
 )
@@ -264,3 +261,13 @@ def unreachable(*_, **__):
 )
 def test_a_host_goes_by_the_name_that_libvirt_finds(name, resolve, canonical):
     assert canonical_hostname(name, resolve) == canonical
+
+
+def test_sriovctl_finds_the_files_of_neutron_by_links(own, tmp_path):
+    links = tmp_path / "sriov-agent.conf.d"
+    links.mkdir()
+    for name in ("neutron.conf", "sriov_agent.ini"):
+        (links / f"{Path(name).stem}.conf").symlink_to(SAMPLES / name)
+    found = conf(own("[agent]\nsource = ml2\n"), f"--config-dir={links}")
+    assert (found.agent.source, found.host) == ("ml2", "compute1.example.net")
+    assert len(options.mappings(found)) == 3

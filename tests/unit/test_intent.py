@@ -118,6 +118,38 @@ def test_a_vf_that_cannot_be_given_is_said_to_be(slot, claims, why):
     assert chosen[port_id(1)] == f"pci_slot '{slot}': {why}"
 
 
+LEFT_ALONE = {"held_by": "excluded by the configuration", "excluded": True}
+
+
+def test_a_vf_that_is_excluded_is_not_given_by_name():
+    slot = vf_address(PF_A, 2)
+    for settings in (RELEASED, carrying(1)):
+        on = [pf(PF_A, vf(PF_A, 2, settings, **LEFT_ALONE))]
+        chosen = choice(binding(1, pci_slot=slot), on=on)
+        assert chosen == {port_id(1): f"pci_slot '{slot}': excluded by the configuration"}
+
+
+def test_a_vf_that_is_excluded_is_not_free():
+    on = [pf(PF_A, *(vf(PF_A, index, **LEFT_ALONE) for index in (0, 1))), pf(PF_C)]
+    assert choice(binding(1), on=on) == {port_id(1): (PF_A, 2)}
+
+
+@pytest.mark.parametrize("files", [{}, {port_id(1): interface(binding(1), PF_A, 2)}])
+def test_a_vf_that_is_excluded_is_not_taken_for_what_it_carries(files):
+    on = [pf(PF_A, vf(PF_A, 2, carrying(1), **LEFT_ALONE)), pf(PF_B)]
+    refusal = f"mac_address '{port_mac(1)}': already on VF {vf_address(PF_A, 2)}"
+    assert choice(binding(1), on=on, interfaces=files) == {port_id(1): refusal}
+
+
+def test_a_port_whose_vf_is_excluded_since_is_told_and_keeps_its_claim():
+    slot = vf_address(PF_A, 2)
+    on = [pf(PF_A, vf(PF_A, 2, carrying(1), **LEFT_ALONE))]
+    desired = intent(bindings(binding(1)), observed(*on, claims={port_id(1): claim(1, PF_A, 2)}))
+    assert desired.unmet == {port_id(1): f"pci_slot '{slot}': excluded by the configuration"}
+    assert desired.held == {port_id(1)}
+    assert desired.vfs == {}
+
+
 def test_the_vf_of_a_port_that_is_gone_may_be_given_by_name_but_is_not_free():
     on = [pf(PF_A, count=1)]
     gone = {port_id(9): claim(9, PF_A, 0)}

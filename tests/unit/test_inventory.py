@@ -118,6 +118,90 @@ def test_a_pf_that_was_never_seen_is_told_by_the_name_it_was_given(tree, kernel)
     assert errors == {"pf ens9": "there is no network device 'ens9'"}
 
 
+def test_a_pf_that_is_missing_at_the_start_holds_up_no_other_and_is_seen_when_it_comes(
+    tree, kernel
+):
+    tree.remove_pf(PF_A)
+    link = kernel.devices.pop("ens1")
+    mapped = [("physnet2", "ens1"), ("physnet2", PF_A), ("physnet3", PF_B)]
+    for mappings in (mapped[::2], mapped[1:]):
+        pfs, errors = Inventory(mappings, kernel, Sysfs(tree.root)).pfs()
+        assert list(pfs) == [PF_B]
+        assert list(errors) == [f"pf {mappings[0][1]}"]
+
+    inventory = Inventory(mapped[::2], kernel, Sysfs(tree.root))
+    inventory.pfs()
+    tree.add_pf(PF_A)
+    kernel.devices["ens1"] = link
+    assert [list(found) for found in inventory.pfs()] == [[PF_A, PF_B], []]
+
+
+def test_a_pf_that_vanishes_and_comes_back_is_seen_again(inventory, tree, kernel):
+    inventory.pfs()
+    tree.remove_pf(PF_A)
+    link = kernel.devices.pop("ens1")
+    only_the_other(inventory, "no network device")
+    tree.add_pf(PF_A)
+    kernel.devices["ens1"] = replace(link, index=17)
+    assert [list(found) for found in inventory.pfs()] == [[PF_A, PF_B], []]
+    assert inventory.set_vfs(PF_A, [(1, VfSettings(vlan=15))]) == {}
+    assert kernel.devices["ens1"].vfs[1].vlan == 15
+
+
+def test_vfs_that_are_made_after_the_start_are_seen(tree, kernel):
+    tree.remove_pf(PF_A)
+    tree.add_pf(PF_A, num_vfs=0)
+    kernel.give("ens1", [])
+    inventory = Inventory([("physnet2", "ens1"), ("physnet3", PF_B)], kernel, Sysfs(tree.root))
+    assert [len(pf.vfs) for pf in inventory.pfs()[0].values()] == [0, 4]
+
+    (tree.device(PF_A) / "sriov_numvfs").write_text("3\n")
+    for index in range(3):
+        tree.add_vf(PF_A, index)
+    kernel.give("ens1", [RELEASED] * 3)
+    pfs, errors = inventory.pfs()
+    assert errors == {}
+    assert [vf.address for vf in pfs[PF_A].vfs] == [vf_address(PF_A, index) for index in range(3)]
+
+
+def test_vfs_that_are_numbered_anew_are_known_by_their_addresses(inventory, tree, kernel):
+    """As on a NIC whose VFs have another stride after its firmware was set up anew."""
+    inventory.pfs()
+    kernel.give("ens1", [replace(RELEASED, vlan=10 + index) for index in range(4)])
+    links = [tree.device(PF_A) / f"virtfn{index}" for index in range(4)]
+    for link, target in zip(links, [link.resolve() for link in reversed(links)], strict=True):
+        link.unlink()
+        link.symlink_to(target)
+    pfs, errors = inventory.pfs()
+    assert errors == {}
+    assert {vf.address: (vf.index, vf.settings.vlan) for vf in pfs[PF_A].vfs} == {
+        vf_address(PF_A, 3 - index): (index, 10 + index) for index in range(4)
+    }
+
+
+def test_a_pf_that_refuses_its_settings_touches_no_other(inventory, kernel):
+    inventory.pfs()
+    kernel.refusing, kernel.lacking = {"vlan"}, {"trust"}
+    asked = [(0, VfSettings(vlan=15, trust=True))]
+    assert set(inventory.set_vfs(PF_A, asked)) == {(0, "vlan"), (0, "trust")}
+    kernel.refusing, kernel.lacking = set(), set()
+    assert inventory.set_vfs(PF_B, asked) == {}
+    assert inventory.pfs()[0][PF_B].unsupported == frozenset()
+
+
+def test_a_vf_that_is_excluded_is_seen_and_held_whatever_uses_it(tree, kernel):
+    tree.set_flags("ens1v1", UP)
+    excluded = {vf_address(PF_A, 1), vf_address(PF_A, 2), vf_address(PF_A, 99)}
+    mapped = [("physnet2", "ens1"), ("physnet3", PF_B)]
+    inventory = Inventory(mapped, kernel, Sysfs(tree.root), excluded=excluded)
+    pfs, errors = inventory.pfs()
+    assert errors == {}
+    assert [vf.excluded for vf in pfs[PF_A].vfs] == [False, True, True, False]
+    why = "excluded by [sriov_nic] exclude_devices"
+    assert [vf.held_by for vf in pfs[PF_A].vfs] == ["", why, why, ""]
+    assert {vf.held_by for vf in pfs[PF_B].vfs} == {""}
+
+
 def test_a_pf_that_turns_up_later_is_seen(tree, kernel):
     tree.remove_pf(PF_A)
     inventory = Inventory([("physnet2", "ens1")], kernel, Sysfs(tree.root))

@@ -47,6 +47,28 @@ def changes(**settings):
     return SetVfs(PF_A, ((0, VfSettings(**settings)),))
 
 
+def left_alone(number, **given):
+    return replace(carrying(number, **given), held_by="excluded", excluded=True)
+
+
+def test_a_vf_that_is_excluded_since_is_not_touched_while_its_port_lives():
+    opened = {LEAF_A: carried(15)}
+    seen = {"claims": {port_id(1): claim(1, PF_A, 0)}, "fabric": opened}
+    seen["interfaces"] = {port_id(1): interface(binding(1), PF_A, 0)}
+    assert planned(binding(1, vlan=16), on=[pf(PF_A, left_alone(1))], **seen) == ()
+
+
+def test_a_vf_that_is_excluded_since_is_not_touched_when_its_port_goes():
+    claims = {port_id(1): claim(1, PF_A, 0)}
+    assert planned(on=[pf(PF_A, left_alone(1))], claims=claims) == (DropClaim(claims[port_id(1)]),)
+
+
+def test_a_vf_that_is_excluded_is_not_claimed_for_the_xml_that_names_it():
+    files = {port_id(1): interface(binding(1), PF_A, 0)}
+    actions = planned(on=[pf(PF_A, left_alone(1))], interfaces=files)
+    assert actions == (RemoveInterface(port_id(1)),)
+
+
 def test_first_the_claim_and_the_fabric_then_what_was_seen_recorded():
     assert planned(binding(1), on=[pf(PF_A)]) == (
         RecordClaim(claim(1, PF_A, 0)),

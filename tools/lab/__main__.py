@@ -72,6 +72,13 @@ def parser() -> argparse.ArgumentParser:
         metavar="DIR",
         help="a directory that the guest may write to, besides build/",
     )
+    guest.add_argument(
+        "--pfs",
+        type=int,
+        choices=range(1, qemu.MAX_PFS + 1),
+        default=2,
+        help="how many PFs there are, each cabled to a leaf of its own (default: %(default)s)",
+    )
     guest.add_argument("--no-topology", action="store_true", help="boot only, no VFs and no leaves")
     guest.add_argument(
         "--user-net", action="store_true", help="make the machine's loopback reachable at 10.0.2.2"
@@ -107,6 +114,7 @@ def outcome(arguments: argparse.Namespace) -> int:
     options = qemu.Options(
         environment=dict(arguments.env),
         rwdirs=arguments.rwdir,
+        pfs=arguments.pfs,
         topology=not arguments.no_topology,
         user_net=arguments.user_net,
     )

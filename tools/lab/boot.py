@@ -72,9 +72,10 @@ class Report:
 def job(options: Options, command: Sequence[str], *, interactive: bool) -> Iterator[Path]:
     """A directory in build/ that tells the guest what to do, removed afterwards."""
     settings = {
-        "topology": options.topology,
-        "user_net": options.user_net,
-        "interactive": interactive,
+        "pfs": str(options.pfs),
+        "topology": "1" * options.topology,
+        "user_net": "1" * options.user_net,
+        "interactive": "1" * interactive,
     }
     search = [str(GUEST), f"{sys.prefix}/bin", os.environ.get("PATH", os.defpath)]
     environment = {
@@ -88,7 +89,7 @@ def job(options: Options, command: Sequence[str], *, interactive: bool) -> Itera
     lines += [f"cd {shlex.quote(str(Path.cwd()))} || exit", f"exec {shlex.join(command)}"]
     path = Path(tempfile.mkdtemp(prefix="run-", dir=LAB))
     try:
-        (path / "settings").write_text("".join(f"{k}={'1' * v}\n" for k, v in settings.items()))
+        (path / "settings").write_text("".join(f"{k}={v}\n" for k, v in settings.items()))
         (path / "command").write_bytes(os.fsencode("\n".join(lines)))
         yield path
     finally:

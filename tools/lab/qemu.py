@@ -15,6 +15,9 @@ MEMORY_MIB = 2048
 MEMORY_LIMIT_MIB = 2816
 assert MEMORY_MIB < MEMORY_LIMIT_MIB
 
+#: as many as were run
+MAX_PFS = 4
+
 HOSTNAME = "compute1"
 OVERLAYS = ("/etc", "/lib", "/home", "/opt", "/srv", "/usr", "/var", "/tmp")
 #: modules that udev would load for the CPU or the chipset, and that no test uses
@@ -31,20 +34,22 @@ class Options:
 
     :ivar environment: variables for the command
     :ivar rwdirs: directories, besides build/, that it writes through to the machine
+    :ivar pfs: how many PFs there are, from 1 to MAX_PFS
     :ivar topology: whether the VFs, the leaves and the tenants are built
     :ivar user_net: whether the machine's loopback is reachable at 10.0.2.2
     """
 
     environment: dict[str, str] = field(default_factory=dict)
     rwdirs: Sequence[Path] = ()
+    pfs: int = 2
     topology: bool = True
     user_net: bool = False
 
 
-def network(user_net: bool) -> Iterator[str]:
-    """QEMU's arguments for two PFs, each on one wire with the port of a leaf switch."""
+def network(pfs: int, user_net: bool) -> Iterator[str]:
+    """QEMU's arguments for PFs, each on one wire with the port of a leaf switch."""
     yield from ("-device", "intel-iommu,caching-mode=on,intremap=on")
-    for n in (1, 2):
+    for n in range(1, pfs + 1):
         yield from ("-device", f"pcie-root-port,id=rp{n},bus=pcie.0,chassis={n},slot={n}")
         yield from ("-netdev", f"hubport,id=pf{n},hubid={n}")
         yield from ("-device", f"igb,mac=52:54:00:aa:00:0{n},netdev=pf{n},bus=rp{n}")
@@ -93,4 +98,10 @@ def virtme_run(found: Found, options: Options, session: Sequence[str]) -> Iterat
         yield "--disable-kvm"
     else:
         machine += ",kernel-irqchip=split"  # what intremap=on asks of KVM; not run
-    yield from (*session, "--qemu-opts", "-machine", machine, *network(options.user_net))
+    yield from (
+        *session,
+        "--qemu-opts",
+        "-machine",
+        machine,
+        *network(options.pfs, options.user_net),
+    )

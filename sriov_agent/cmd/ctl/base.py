@@ -34,7 +34,8 @@ def pfs(app: "Sriovctl") -> dict[str, Pf]:
             "[sriov_nic] physical_device_mappings is empty; name a configuration with --config-file"
         )
     with Netlink() as netlink:
-        found, errors = Inventory(mappings, netlink).pfs()
+        excluded = options.excluded_vfs(app.conf)
+        found, errors = Inventory(mappings, netlink, excluded=excluded).pfs()
     if errors and not found:
         raise Unavailable("; ".join(errors.values()))
     for error in errors.values():

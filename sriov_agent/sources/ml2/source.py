@@ -32,6 +32,10 @@ Json = object
 
 #: The first and the longest time until Neutron is asked again, in seconds.
 RETRY_SECONDS = (1.0, 60.0)
+#: How long an agent that is new to Neutron may wait for pushes in its versions, and how often it
+#: lists its ports meanwhile. Source: ``VERSIONS_TTL`` in ``neutron/api/rpc/callbacks``.
+UNPUSHED_SECONDS = 75.0
+UNPUSHED_LIST_SECONDS = 5.0
 #: The most that is waited for threads that are busy with Neutron.
 STOP_SECONDS = 5.0
 
@@ -71,6 +75,7 @@ class Ml2:
         self._report = Report()
         self._said: dict[str, Said] = {}
         self._listed = bool(ports.all())
+        self._pushed_from = 0.0
         self._threads = [
             threading.Thread(target=target, name=name, daemon=True)
             for name, target in (
@@ -151,6 +156,8 @@ class Ml2:
                 LOG.exception("not reported")
             if answered and (not before or answered == "revived"):
                 LOG.info("Neutron says that this agent is %s", answered)
+                if answered == "new":
+                    self._pushed_from = time.monotonic() + UNPUSHED_SECONDS
                 self.ask_all()
             self._stop.wait(max(0.0, began + self._report_interval - time.monotonic()))
 
@@ -208,7 +215,9 @@ class Ml2:
         self.events.end_list(entries)
         self._listed = True
         self.events.wake(None)
-        self._asking.put("list", after=self._list_interval * random.uniform(0.9, 1.1))  # noqa: S311
+        soon = time.monotonic() < self._pushed_from
+        interval = min(UNPUSHED_LIST_SECONDS, self._list_interval) if soon else self._list_interval
+        self._asking.put("list", after=interval * random.uniform(0.9, 1.1))  # noqa: S311
 
     def _pull_ports(self, port_ids: Iterable[str]) -> None:
         asked = frozenset(port_ids)

@@ -10,6 +10,7 @@ from pathlib import Path
 from oslo_config import cfg, types
 
 from sriov_agent.conf.hooks import HOOK_CONTRAIL_OPTS, HOOK_EXEC_OPTS, HOOK_WEBHOOK_OPTS
+from sriov_agent.conf.neutron import NEUTRON_OPTS
 from sriov_agent.conf.nic import (
     SRIOV_NIC_OPTS,
     excluded_vfs,
@@ -131,6 +132,15 @@ NOTIFICATIONS_OPTS = [
             "own; default: sriov-agent-HOST. The queue stays, and fills, while the agent is off."
         ),
     ),
+    cfg.FloatOpt(
+        "list_interval",
+        default=600.0,
+        min=1.0,
+        help=(
+            "Seconds between two lists of this host's ports from Neutron's API, which make good "
+            "what was not notified; needs [neutron]."
+        ),
+    ),
 ]
 
 ML2_AGENT_OPTS = [
@@ -242,6 +252,7 @@ GROUPS: dict[str, Sequence[cfg.Opt]] = {
     "agent": AGENT_OPTS,
     "local": LOCAL_OPTS,
     "notifications": NOTIFICATIONS_OPTS,
+    "neutron": NEUTRON_OPTS,
     "ml2_agent": ML2_AGENT_OPTS,
     "lldp": LLDP_OPTS,
     "lldp_snmp": LLDP_SNMP_OPTS,

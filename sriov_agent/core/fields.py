@@ -28,6 +28,11 @@ def port_id(value: object, field: str = "id") -> str:
     return text
 
 
+def is_id(text: str) -> bool:
+    """Whether it could be an id of Neutron's, rather than a name."""
+    return _UUID.fullmatch(text.lower()) is not None
+
+
 def mac(value: object, field: str = "mac_address") -> str:
     """A unicast, non-zero MAC address in lower case with colons (IEEE 802, EUI-48)."""
     text = _text(value, field, "a MAC address").strip().lower().replace("-", ":")

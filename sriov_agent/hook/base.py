@@ -59,6 +59,14 @@ class Hook(abc.ABC):
         """
         return []
 
+    def network_number(self, network_id: str) -> int:
+        """The number by which the device manager itself knows a network, where it has one.
+
+        :raises Unavailable: if it did not answer
+        :raises Refused: if there is none
+        """
+        raise Refused("[fabric] hook: this one gives networks no number: say the VLAN itself")
+
 
 class JsonHook(Hook):
     """A device manager that takes one JSON object and answers with one.

@@ -6,10 +6,11 @@ Source: Neutron's ``NotifierHook``; ``<resource>.<create|update|delete>.end`` on
 """
 
 import logging
+import re
 import threading
 import time
 import warnings
-from collections.abc import Callable
+from typing import Any
 
 from oslo_config import cfg
 
@@ -18,14 +19,15 @@ with warnings.catch_warnings():
     warnings.filterwarnings("ignore", message=r"\s*Eventlet is deprecated")
     import oslo_messaging
 
-from sriov_agent.core import fields
 from sriov_agent.core.report import Report
 from sriov_agent.core.state import Bindings
 from sriov_agent.counters import Counters
-from sriov_agent.exceptions import InvalidField, Unavailable
-from sriov_agent.sources import payload as payloads
+from sriov_agent.exceptions import Unavailable, printable
 from sriov_agent.sources.base import Wake
-from sriov_agent.sources.ports import Port, Ports
+from sriov_agent.sources.events import Events
+from sriov_agent.sources.lookups import Lookups
+from sriov_agent.sources.neutron import Neutron, configured
+from sriov_agent.sources.ports import Ports
 
 LOG = logging.getLogger(__name__)
 
@@ -35,15 +37,29 @@ Json = object
 REQUEUE_SECONDS = 1.0
 #: Between two tries to listen, when the broker refuses.
 RETRY_SECONDS = 10.0
+#: Between two looks at whether the broker was reconnected to.
+CONNECTION_SECONDS = 1.0
+
+_EVENTS = re.compile(r"(port|network)\.(create|update|delete)\.end")
 
 
 class Notifications:
-    """A listener with a pool of its own; what it hears goes to the table of ports."""
+    """A listener with a pool of its own; what it hears goes to the table of ports.
+
+    With ``[neutron]``, what is not notified is looked up, in a thread of its own.
+
+    :raises ConfigError: if an option of ``[neutron]`` cannot work
+    """
 
     def __init__(self, conf: cfg.ConfigOpts, ports: Ports, counters: Counters) -> None:
         self.ports = ports
         options = conf.notifications
+        self._counters = counters
         self._events = Events(conf.host, ports, counters)
+        self._lookups: Lookups | None = None
+        if configured(conf.neutron):
+            neutron = Neutron(conf.neutron)
+            self._lookups = Lookups(neutron, self._events, options.list_interval)
         oslo_messaging.set_transport_defaults(options.exchange)
         self._transport = oslo_messaging.get_notification_transport(conf)
         self._target = oslo_messaging.Target(exchange=options.exchange, topic=options.topic)
@@ -55,11 +71,21 @@ class Notifications:
     def start(self, wake: Wake) -> None:
         """Begin to listen, as soon as the broker can be reached: ports known go on meanwhile."""
         self._events.wake = wake
+        if self._lookups:
+            self._events.taken = self._lookups.look
+            self._lookups.start()
+        else:
+            LOG.warning(
+                "[neutron] auth_url is not set: ports that were bound or unbound while nobody "
+                "listened stay unknown, and so do networks that were made before, and trunks"
+            )
         self._thread.start()
 
     def stop(self) -> None:
         """Listen no more. A thread that still waits for the broker ends with the process."""
         self._stop.set()
+        if self._lookups:
+            self._lookups.stop()
         if self._listening.is_set():
             self._thread.join()
             self._transport.cleanup()
@@ -80,6 +106,7 @@ class Notifications:
                 pool=self._pool,
                 allow_requeue=True,
             )
+            listener.dispatcher = Forgiving(listener.dispatcher, self._counters)
             try:
                 # One at a time, in their order: a tenant's word is added to what was said before.
                 listener.start(override_pool_size=1)
@@ -88,28 +115,76 @@ class Notifications:
                 self._stop.wait(RETRY_SECONDS)
                 continue
             self._listening.set()
-            self._stop.wait()
+            self._watch(listener)
             listener.stop()
             listener.wait()
+
+    def _watch(self, listener: object) -> None:
+        """Until the end: what was said while the broker was away may be lost, so list again."""
+        known = None
+        while not self._stop.is_set():
+            channel = _channel(listener)
+            if channel is not None and channel is not known:
+                known = channel
+                if self._lookups:
+                    self._lookups.list_soon()
+            self._stop.wait(CONNECTION_SECONDS)
+
+
+def _channel(listener: object) -> object:
+    """The AMQP channel that is listened on, another one after each reconnection.
+
+    oslo.messaging tells nobody of those. ``None`` where there is no connection, or another driver:
+    then only the timer lists.
+    """
+    found = listener
+    for name in ("listener", "_poll_style_listener", "conn", "channel"):
+        try:
+            found = getattr(found, name, None)
+        except Exception:  # while it is closed
+            return None
+    return found
+
+
+class Forgiving:
+    """A dispatcher for which no message is worth another try but one that could not be kept.
+
+    oslo.messaging gives back to the broker what it cannot read itself, such as a priority that is
+    no text, and would get it again for ever.
+    """
+
+    def __init__(self, dispatcher: Any, counters: Counters) -> None:
+        self._dispatcher = dispatcher
+        self._counters = counters
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._dispatcher, name)
+
+    def dispatch(self, incoming: object) -> Any:
+        """Never raises."""
+        try:
+            return self._dispatcher.dispatch(incoming)
+        except Exception as error:
+            self._counters.count("events.malformed")
+            LOG.error("a message that is no notification: %s", printable(str(error)))
+            return oslo_messaging.NotificationResult.HANDLED
 
 
 class Endpoint:
     """What oslo.messaging calls, once for each notification of priority INFO."""
 
-    filter_rule = oslo_messaging.NotificationFilter(
-        event_type=r"^(port|network)\.(create|update|delete)\.end$"
-    )
-
-    def __init__(self, events: "Events") -> None:
+    def __init__(self, events: Events) -> None:
         self._events = events
 
     def info(
-        self, context: Json, publisher_id: str, event_type: str, payload: Json, metadata: Json
+        self, context: Json, publisher_id: Json, event_type: Json, payload: Json, metadata: Json
     ) -> oslo_messaging.NotificationResult:
         """Take one notification in; never raises, whatever it holds.
 
         One that could not be kept goes back to the broker: nothing is lost.
         """
+        if not isinstance(event_type, str) or not _EVENTS.fullmatch(event_type):
+            return oslo_messaging.NotificationResult.HANDLED
         try:
             self._events.take(event_type, payload)
         except Unavailable as error:
@@ -117,133 +192,3 @@ class Endpoint:
             time.sleep(REQUEUE_SECONDS)
             return oslo_messaging.NotificationResult.REQUEUE
         return oslo_messaging.NotificationResult.HANDLED
-
-
-class Events:
-    """Puts events into the table of ports and wakes whoever is concerned.
-
-    :param host: this host's name; ports bound elsewhere are none of ours
-    """
-
-    def __init__(self, host: str, ports: Ports, counters: Counters) -> None:
-        self.host = host
-        self.ports = ports
-        self.counters = counters
-        self.wake: Wake = lambda keys: None
-
-    def take(self, event_type: str, payload: Json) -> None:
-        """One event. Bad input is logged, counted and, where it names a port, kept for it.
-
-        :raises Unavailable: if the event could not be kept
-        """
-        resource, operation, _ = event_type.split(".")
-        self.counters.count("events.received")
-        try:
-            if operation == "delete":
-                self._deleted(resource, payload)
-            elif resource == "port":
-                self._each(payloads.ports(payload), self._port)
-            else:
-                self._each(payloads.networks(payload), self._network)
-        except InvalidField as error:
-            self._refused(event_type, error)
-        except Unavailable:
-            raise
-        except Exception:
-            self.counters.count("events.failed")
-            LOG.exception("%s: not understood", event_type)
-
-    def _each(self, entries: list[Json], take: Callable[[Json], None]) -> None:
-        for entry in entries:
-            try:
-                take(entry)
-            except InvalidField as error:
-                self._refused(_name(entry), error)
-
-    def _deleted(self, resource: str, payload: Json) -> None:
-        if resource == "port":
-            port_id = payloads.deleted_id(payload, "port")
-            if self.ports.delete(port_id):
-                self.wake(frozenset({port_id}))
-
-    def _network(self, entry: Json) -> None:
-        network = payloads.read_network(entry)
-        if network:
-            concerned = self.ports.put_network(*network)
-            if concerned:
-                self.wake(concerned)
-
-    def _port(self, entry: Json) -> None:
-        port_id, revision = payloads.identity(entry)
-        known = self.ports.get(port_id)
-        if known and known.revision_number > revision:
-            self.counters.count("events.stale")
-            return
-        try:
-            said = payloads.read_port(entry, self.host)
-        except InvalidField as error:
-            self._refused_port(entry, known, revision, error)
-            return
-        ours = known is not None and known.bound
-        if not ours and said.bound is None:
-            self.counters.count("events.ignored")
-            return
-        document = dict(said.document)
-        network_id = said.network_id
-        error_before = ""
-        if said.bound is None and known:
-            document = {**known.document, **document}
-            network_id = known.network_id
-            error_before = "" if "vnic_type" in document else known.error
-        port = Port(
-            port_id=port_id,
-            revision_number=revision,
-            bound=said.bound is not False,
-            network_id=network_id,
-            document=document,
-            error=error_before,
-        )
-        kept = self.ports.put(port)
-        if not ours and not said.bound:
-            self.counters.count("events.ignored")
-        elif kept:
-            self.wake(frozenset({port_id}))
-
-    def _refused_port(
-        self, entry: Json, known: Port | None, revision: int, error: InvalidField
-    ) -> None:
-        """Keep the error with a port that is, or would be, bound here; it keeps what it has.
-
-        If the binding was part of what was refused, what is known of it is out of date: only
-        who sees bindings can mend it.
-        """
-        self._refused(_name(entry), error)
-        ours = known is not None and known.bound
-        if not ours and not (isinstance(entry, dict) and entry.get("binding:host_id") == self.host):
-            return
-        document = dict(known.document) if known else {}
-        if isinstance(entry, dict) and "binding:host_id" in entry:
-            document.pop("vnic_type", None)
-        self.ports.put(
-            Port(
-                port_id=payloads.identity(entry)[0],
-                revision_number=revision,
-                bound=True,
-                network_id=known.network_id if known else "",
-                document=document,
-                error=str(error),
-            )
-        )
-        self.wake(frozenset({payloads.identity(entry)[0]}))
-
-    def _refused(self, what: str, error: InvalidField) -> None:
-        self.counters.count("events.rejected")
-        LOG.error("%s: %s", what, error)
-
-
-def _name(entry: Json) -> str:
-    named = entry.get("id") if isinstance(entry, dict) else None
-    try:
-        return f"port or network {fields.port_id(named)}"
-    except InvalidField:
-        return "port or network without an id"

@@ -7,13 +7,16 @@
 import json
 import sqlite3
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from sriov_agent.core.model import LinkState
+from sriov_agent.core import fields
+from sriov_agent.core.model import LinkState, Segment
 from sriov_agent.core.state import Bindings, PortBinding
 from sriov_agent.database import Database
 from sriov_agent.exceptions import InvalidField
+from sriov_agent.sources import trunk
+from sriov_agent.sources.trunk import Network, SubPort
 
 _SCHEMA = (
     """
@@ -49,6 +52,13 @@ _QOS = (
     """,
 )
 
+_LOOKED_UP = (
+    "ALTER TABLE port ADD COLUMN binding_revision INTEGER NOT NULL DEFAULT 0",
+    "UPDATE port SET binding_revision = revision_number",
+    "ALTER TABLE network ADD COLUMN segments TEXT NOT NULL DEFAULT '[]'",
+    "CREATE TABLE sub_port (port_id TEXT PRIMARY KEY, network_id TEXT NOT NULL) STRICT",
+)
+
 #: Above every revision Neutron gives: nothing follows a deletion.
 _DELETED = 2**62
 #: How many ports that are not bound here are kept, against events that come late.
@@ -65,21 +75,50 @@ class Port:
     absent there when they come from the network. A ``qos_policy_id`` gives the rates, and
     ``propagate_uplink_status`` tells ``auto`` from ``enable``. ``error`` is why the last word was
     refused.
+
+    ``binding_revision`` is the revision that told of the ``binding:*`` fields, ``None``: the same
+    as of the rest. A tenant's word may be newer than what is known of those.
     """
 
     port_id: str
     revision_number: int
     bound: bool
+    binding_revision: int | None = None
     network_id: str = ""
     document: Mapping[str, Json]
     error: str = ""
+
+    def __post_init__(self) -> None:
+        if self.binding_revision == self.revision_number:
+            object.__setattr__(self, "binding_revision", None)
+
+    @property
+    def in_doubt(self) -> bool:
+        """Whether there is a newer word on the port than on its binding."""
+        return self.binding_revision is not None
+
+    @property
+    def told_binding(self) -> int:
+        """The revision that told of the ``binding:*`` fields."""
+        return self.revision_number if self.binding_revision is None else self.binding_revision
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lacking:
+    """Ids of what the ports bound here need and nobody has told: ports whose binding is in doubt,
+    networks, and subports of trunks.
+    """
+
+    ports: frozenset[str] = frozenset()
+    networks: frozenset[str] = frozenset()
+    sub_ports: frozenset[str] = frozenset()
 
 
 class Ports:
     """The table of ports. Every method raises ``Unavailable`` if the file cannot be used."""
 
     def __init__(self, path: Path) -> None:
-        self.database = Database(path, _SCHEMA, _QOS)
+        self.database = Database(path, _SCHEMA, _QOS, _LOOKED_UP)
 
     def create(self, binding: PortBinding) -> None:
         """Add a port of the operator's own.
@@ -126,6 +165,14 @@ class Ports:
             )
         return known is not None and known.bound
 
+    def unbind_unchanged(self, known: Port) -> bool:
+        """The port is not bound here any more; False if something was heard of it since."""
+        with self.database.transaction() as db:
+            if _get(db, known.port_id) != known:
+                return False
+            _put(db, replace(known, bound=False, network_id="", document={}, error=""))
+        return True
+
     def get(self, port_id: str) -> Port | None:
         """One port, bound or not."""
         with self.database.transaction() as db:
@@ -137,22 +184,66 @@ class Ports:
             rows = db.execute("SELECT * FROM port WHERE bound ORDER BY port_id").fetchall()
         return [_port(row) for row in rows]
 
-    def put_network(
-        self, network_id: str, revision: int, vlan: int | None, physical_network: str | None
-    ) -> frozenset[str]:
-        """Keep a network's provider attributes; the ports of it that are bound here."""
+    def put_network(self, network: Network) -> frozenset[str]:
+        """Keep where a network is; the ports bound here that this changes something for."""
         with self.database.transaction() as db:
+            known = _networks(db).get(network.network_id)
+            if known and known.revision_number > network.revision_number:
+                return frozenset()
             db.execute(
-                "INSERT INTO network VALUES (?, ?, ?, ?) ON CONFLICT (network_id) DO UPDATE SET "
-                "revision_number = excluded.revision_number, vlan = excluded.vlan, "
-                "physical_network = excluded.physical_network "
-                "WHERE revision_number <= excluded.revision_number",
-                (network_id, revision, vlan, physical_network),
+                "INSERT OR REPLACE INTO network VALUES (?, ?, ?, ?, ?)",
+                (
+                    network.network_id,
+                    network.revision_number,
+                    network.vlan,
+                    network.physical_network,
+                    json.dumps(network.segments),
+                ),
             )
-            rows = db.execute(
-                "SELECT port_id FROM port WHERE bound AND network_id = ?", (network_id,)
-            ).fetchall()
-        return frozenset(row["port_id"] for row in rows)
+            if known == replace(network, revision_number=known.revision_number if known else 0):
+                return frozenset()
+            return _concerned(db, network.network_id)
+
+    def put_sub_ports(self, networks: Mapping[str, str]) -> frozenset[str]:
+        """Keep the network ids of subports, which never change; the trunks' parents bound here."""
+        with self.database.transaction() as db:
+            db.executemany("INSERT OR REPLACE INTO sub_port VALUES (?, ?)", networks.items())
+            rows = db.execute("SELECT * FROM port WHERE bound").fetchall()
+        return frozenset(
+            port.port_id
+            for port in map(_port, rows)
+            if any(sub_port in networks for sub_port, _ in _sub_ports(port))
+        )
+
+    def networks(self) -> frozenset[str]:
+        """Ids of the networks of the ports bound here, and of their subports."""
+        with self.database.transaction() as db:
+            ports = [_port(row) for row in db.execute("SELECT * FROM port WHERE bound")]
+            of_sub_port = _sub_port_networks(db)
+        found = {port.network_id for port in ports}
+        for port in ports:
+            found |= {of_sub_port.get(sub_port, "") for sub_port, _ in _sub_ports(port)}
+        return frozenset(found - {""})
+
+    def lacking(self) -> Lacking:
+        """What is not known of the ports bound here."""
+        with self.database.transaction() as db:
+            ports = [_port(row) for row in db.execute("SELECT * FROM port WHERE bound")]
+            networks = _networks(db)
+            of_sub_port = _sub_port_networks(db)
+        wanted: set[str] = set()
+        sub_ports: set[str] = set()
+        for port in ports:
+            mentioned = {sub_port for sub_port, _ in _sub_ports(port)}
+            sub_ports |= mentioned - of_sub_port.keys()
+            wanted |= {of_sub_port[sub_port] for sub_port in mentioned & of_sub_port.keys()}
+            if None in (port.document.get("vlan"), port.document.get("physical_network")):
+                wanted.add(port.network_id)
+        return Lacking(
+            ports=frozenset(port.port_id for port in ports if port.in_doubt),
+            networks=frozenset(wanted - networks.keys() - {""}),
+            sub_ports=frozenset(sub_ports),
+        )
 
     def unbind(self, port_id: str) -> bool:
         """The port is not bound here any more, whatever its revision; False if it was not."""
@@ -183,7 +274,8 @@ class Ports:
         """The ports bound here, each whole or with what is wrong."""
         with self.database.transaction() as db:
             rows = db.execute("SELECT * FROM port WHERE bound").fetchall()
-            networks = {row["network_id"]: row for row in db.execute("SELECT * FROM network")}
+            networks = _networks(db)
+            of_sub_port = _sub_port_networks(db)
             policies = {row["policy_id"]: row for row in db.execute("SELECT * FROM qos_policy")}
         ports: dict[str, PortBinding] = {}
         invalid: dict[str, str] = {}
@@ -192,15 +284,17 @@ class Ports:
                 if port.error:
                     invalid[port.port_id] = port.error
                 else:
-                    network = networks.get(port.network_id)
-                    ports[port.port_id] = _binding(port, network, policies)
+                    ports[port.port_id] = _binding(port, networks, of_sub_port, policies)
             except InvalidField as error:
                 invalid[port.port_id] = str(error)
         return Bindings(ports=ports, invalid=invalid)
 
 
 def _binding(
-    port: Port, network: sqlite3.Row | None, policies: Mapping[object, sqlite3.Row]
+    port: Port,
+    networks: Mapping[str, Network],
+    of_sub_port: Mapping[str, str],
+    policies: Mapping[object, sqlite3.Row],
 ) -> PortBinding:
     document = dict(port.document)
     policy_id = document.pop("qos_policy_id", None)
@@ -212,18 +306,20 @@ def _binding(
     propagated = document.pop("propagate_uplink_status", True)
     if not propagated and document.get("link_state") == LinkState.AUTO:
         document["link_state"] = LinkState.ENABLE
-    for name, field in (
-        ("vlan", "provider:segmentation_id"),
-        ("physical_network", "provider:physical_network"),
-    ):
-        if document.get(name) is None:
-            if network is None:
-                raise InvalidField(
-                    "network_id", port.network_id, f"its {field} is not known to this agent yet"
-                )
-            document[name] = network[name]
-            if network[name] is None:
-                raise InvalidField(field, None, f"network {port.network_id} has none")
+    sub_ports = document.pop("sub_ports", None)
+    trunk_vlans = document.pop("trunk_vlans", None)
+    _place(port, document, networks.get(port.network_id))
+    if sub_ports is not None or trunk_vlans is not None:
+        native = Segment(fields.vlan(document["vlan"]), port.network_id)
+        carried = trunk.segments(
+            native,
+            fields.physical_network(document["physical_network"]),
+            [SubPort(id_, vlan, of_sub_port.get(id_, "")) for id_, vlan in _sub_ports(port)],
+            networks,
+        )
+        by_number = trunk_vlans if isinstance(trunk_vlans, list) and sub_ports is None else []
+        document["trunk"] = (*carried, *map(Segment, by_number))
+        document["vlan"] = 0
     try:
         return PortBinding(
             port_id=port.port_id,
@@ -234,6 +330,70 @@ def _binding(
         raise InvalidField("port", port.port_id, f"incomplete: {error}") from error
 
 
+def _place(port: Port, document: dict[str, Json], network: Network | None) -> None:
+    """Complete VLAN and physical network from the port's network.
+
+    :raises InvalidField: if they are not known, or there are none
+    """
+    name = document.get("physical_network")
+    vlan = document.get("vlan")
+    if name is not None and vlan is not None:
+        return
+    lacks = "provider:segmentation_id" if vlan is None else "provider:physical_network"
+    if network is None:
+        raise InvalidField(
+            "network_id", port.network_id, f"its {lacks} is not known to this agent yet"
+        )
+    if name is None and len(network.segments) > 1:
+        raise InvalidField(
+            "provider:physical_network", None, f"network {port.network_id} is in several"
+        )
+    if name is None:
+        name = network.segments[0][1] if network.segments else network.physical_network
+    if vlan is None:
+        vlan = network.vlan_on(str(name)) if network.segments else network.vlan
+    document |= {"physical_network": name, "vlan": vlan}
+    for lacks, found in (
+        ("provider:segmentation_id", vlan),
+        ("provider:physical_network", name),
+    ):
+        if found is None:
+            raise InvalidField(lacks, None, f"network {port.network_id} has none")
+
+
+def _sub_ports(port: Port) -> list[tuple[str, int]]:
+    listed = port.document.get("sub_ports")
+    return [(id_, vlan) for id_, vlan in listed] if isinstance(listed, list) else []
+
+
+def _concerned(db: sqlite3.Connection, network_id: str) -> frozenset[str]:
+    """The ports bound here that are in the network, or whose trunk has a subport in it."""
+    of_sub_port = _sub_port_networks(db)
+    return frozenset(
+        port.port_id
+        for port in map(_port, db.execute("SELECT * FROM port WHERE bound"))
+        if port.network_id == network_id
+        or any(of_sub_port.get(sub_port) == network_id for sub_port, _ in _sub_ports(port))
+    )
+
+
+def _networks(db: sqlite3.Connection) -> dict[str, Network]:
+    return {
+        row["network_id"]: Network(
+            network_id=row["network_id"],
+            revision_number=row["revision_number"],
+            vlan=row["vlan"],
+            physical_network=row["physical_network"],
+            segments=tuple((vlan, name) for vlan, name in json.loads(row["segments"])),
+        )
+        for row in db.execute("SELECT * FROM network")
+    }
+
+
+def _sub_port_networks(db: sqlite3.Connection) -> dict[str, str]:
+    return {row["port_id"]: row["network_id"] for row in db.execute("SELECT * FROM sub_port")}
+
+
 def _get(db: sqlite3.Connection, port_id: str) -> Port | None:
     row = db.execute("SELECT * FROM port WHERE port_id = ?", (port_id,)).fetchone()
     return _port(row) if row else None
@@ -241,7 +401,7 @@ def _get(db: sqlite3.Connection, port_id: str) -> Port | None:
 
 def _put(db: sqlite3.Connection, port: Port) -> None:
     db.execute(
-        "INSERT OR REPLACE INTO port VALUES (?, ?, ?, ?, ?, ?)",
+        "INSERT OR REPLACE INTO port VALUES (?, ?, ?, ?, ?, ?, ?)",
         (
             port.port_id,
             port.revision_number,
@@ -249,6 +409,7 @@ def _put(db: sqlite3.Connection, port: Port) -> None:
             port.network_id,
             json.dumps(dict(port.document)),
             port.error,
+            port.told_binding,
         ),
     )
 
@@ -261,4 +422,5 @@ def _port(row: sqlite3.Row) -> Port:
         network_id=row["network_id"],
         document=json.loads(row["document"]),
         error=row["error"],
+        binding_revision=row["binding_revision"],
     )

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import threading
 import uuid
+from dataclasses import replace
 
 import pytest
 from oslo_config import cfg
@@ -1205,3 +1206,70 @@ def reversed_(port):
 @pytest.mark.parametrize("seed", range(40))
 def test_it_comes_to_rest_as_wanted(seed):
     Story(seed).told()
+
+
+# --- rbac, without the role admin ---
+
+#: What the role needs, by the type of object; ``fqname-to-id`` is everybody's from the start.
+RIGHTS = {VMI: "CRD", VPG: "CRD", "physical-interface": "R", "physical-router": "R"}
+RIGHTS |= {"virtual-network": "R"}
+#: What has to be shared with the project, beside: 4 to read, 2 to write, 1 to refer to.
+SHARED = {"fabric": 1, "physical-router": 4, "physical-interface": 5, "virtual-network": 5}
+
+
+@pytest.fixture
+def guarded():
+    """An API with ``rbac``, and a user whose project is not the cloud's admin's."""
+    users = [User("agent", "s3cret", {"sriov": ("sriov",)})]
+    with Keystone(users) as keystone, ConfigApi(aaa_mode="rbac", keystone=keystone) as api:
+        project = str(uuid.UUID(keystone.project_id("sriov")))
+        known = topology()
+        api.load(replace(known, projects=(*known.projects, ("sriov", project))))
+        yield api, hook_of(api, keystone)
+
+
+def hook_of(api, keystone):
+    return hook(api, **login(keystone, project_name="sriov", project="default-domain:sriov"))
+
+
+def share(api, without=""):
+    for type_, access in SHARED.items():
+        for one in api.objects(type_) if type_ != without else ():
+            perms = {"perms2": {**one["perms2"], "global_access": access}}
+            api.update(type_, one["uuid"], perms)
+
+
+def test_a_role_that_has_the_rights_is_enough(guarded):
+    api, driver = guarded
+    for type_, operations in RIGHTS.items():
+        api.allow("sriov", type_, operations)
+    share(api)
+    assert driver.apply(PORT1, only(one={A100, UNTAGGED})) == {A100, UNTAGGED}
+    assert opened(api) == sorted({A100, UNTAGGED})
+    assert driver.owned() == [PORT1]
+    assert driver.apply(PORT1, only(one=set())) == set()
+    assert names(api) == names(api, VPG) == []
+
+
+@pytest.mark.parametrize("type_", RIGHTS)
+def test_each_right_that_is_missing_is_told_and_nothing_is_half_done(guarded, type_):
+    api, driver = guarded
+    for allowed, operations in RIGHTS.items():
+        if allowed != type_:
+            api.allow("sriov", allowed, operations)
+    share(api)
+    with pytest.raises(Refused) as caught:
+        driver.apply(PORT1, only(one={A100}))
+    assert "rbac" in str(caught.value)
+    assert opened(api) == []
+
+
+@pytest.mark.parametrize("type_", SHARED)
+def test_what_is_not_shared_is_as_if_it_were_not_there(guarded, type_):
+    api, driver = guarded
+    for allowed, operations in RIGHTS.items():
+        api.allow("sriov", allowed, operations)
+    share(api, without=type_)
+    with pytest.raises((Refused, Unavailable)):
+        driver.apply(PORT1, only(one={A100}))
+    assert opened(api) == []

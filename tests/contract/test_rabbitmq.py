@@ -2,6 +2,7 @@
 """The source ``notifications`` on a real RabbitMQ, with payloads as Neutron sent them."""
 
 import contextlib
+import json
 import queue
 import threading
 import time
@@ -14,6 +15,7 @@ from sriov_agent import conf as options
 from sriov_agent.counters import Counters
 from sriov_agent.sources.notifications import Notifications
 from sriov_agent.sources.ports import Ports
+from tests.fakes.neutron import Neutron
 from tests.neutron import deleted, members_view, network, port
 from tests.topology import HOST, port_id, port_mac
 from tools.openstack.broker import Broker, missing
@@ -52,8 +54,8 @@ def start(broker, tmp_path):
     """Starts agents' sources that are stopped at the end."""
     with contextlib.ExitStack() as stack:
 
-        def started(host=HOST, ready=True):
-            listener = Listener(broker, tmp_path / host, host)
+        def started(host=HOST, ready=True, neutron=None):
+            listener = Listener(broker, tmp_path / host, host, neutron)
             listener.source.start(listener.wakes.put)
             stack.callback(listener.stop)
             if ready:
@@ -85,7 +87,7 @@ def notify(broker, tmp_path):
 class Listener:
     """One host's source, as the agent builds it from its configuration file."""
 
-    def __init__(self, broker, directory, host):
+    def __init__(self, broker, directory, host, neutron=None):
         directory.mkdir()
         config = directory / "sriov-agent.conf"
         config.write_text(
@@ -93,6 +95,12 @@ class Listener:
             f"[agent]\nsource = notifications\nstate_path = {directory}\n"
             "[oslo_messaging_rabbit]\nkombu_reconnect_delay = 0.1\nrabbit_retry_interval = 1\n"
         )
+        if neutron:
+            with config.open("a") as appended:
+                appended.write(
+                    "[notifications]\nlist_interval = 600\n"
+                    f"[neutron]\nauth_type = none\nendpoint_override = {neutron.url}\n"
+                )
         conf = options.register(cfg.ConfigOpts())
         conf([f"--config-file={config}"])
         self.ports = Ports(options.ports_path(conf))
@@ -117,6 +125,12 @@ class Listener:
         stopping.start()
         stopping.join(PATIENCE)
         assert not stopping.is_alive(), "stop() does not return"
+
+
+@pytest.fixture
+def neutron():
+    with Neutron() as fake:
+        yield fake
 
 
 def pool(host):
@@ -223,10 +237,31 @@ def test_a_malformed_payload_does_not_stop_the_next(start, notify, payload):
     assert listener.count("events.failed") == 0
 
 
-def test_a_message_that_is_no_notification_does_not_stop_the_next(broker, start, notify):
+#: Bodies that oslo.messaging drops by itself.
+NO_MESSAGES = (b"\xff", b"{}", b"[]", b'{"oslo.version": "2.0", "oslo.message": "{"}')
+#: What it would give back to the broker, to get it again for ever.
+MALFORMED = (
+    {"priority": 5},
+    {"priority": None},
+    {"priority": ["INFO"], "event_type": "port.create.end"},
+)
+#: What is no event of ours, as far as can be told.
+NO_EVENTS = (
+    {"priority": "INFO"},
+    {"priority": "INFO", "event_type": 5, "payload": {}},
+    {"priority": "INFO", "event_type": ["port.create.end"], "publisher_id": 5},
+    {"priority": "INFO", "event_type": {}, "_context_x": 5},
+)
+
+
+def envelope(message):
+    return json.dumps({"oslo.version": "2.0", "oslo.message": json.dumps(message)}).encode()
+
+
+def test_a_message_that_is_no_notification_is_taken_off_the_queue(broker, start, notify):
     listener = start()
     with broker.connection() as connection, connection.Producer() as producer:
-        for body in (b"\xff", b"{}", b"[]", b'{"oslo.version": "2.0", "oslo.message": "{"}'):
+        for body in (*NO_MESSAGES, *map(envelope, MALFORMED + NO_EVENTS)):
             producer.publish(
                 body,
                 exchange="neutron",
@@ -236,6 +271,12 @@ def test_a_message_that_is_no_notification_does_not_stop_the_next(broker, start,
             )
     notify("port.create.end", port(1))
     assert listener.woken() == {port_id(1)}
+    until(lambda: listener.count("events.malformed") == len(MALFORMED))
+    listener.stop()
+    with broker.connection() as connection:
+        left = connection.channel().queue_declare(pool(HOST), passive=True).message_count
+    assert left == 0, "nothing came back"
+    assert listener.count("events.malformed") == len(MALFORMED)
 
 
 def test_events_of_a_port_are_taken_in_their_order(start, notify):
@@ -251,6 +292,51 @@ def test_events_of_a_port_are_taken_in_their_order(start, notify):
     behind = [number for number in many if settled[port_id(number)].revision_number != 2]
     assert not behind
     assert {found.link_state for found in settled.values()} == {"disable"}
+
+
+def test_ports_that_were_bound_before_are_listed_at_the_start(start, neutron):
+    made = neutron.add_port(neutron.add_network(15), HOST)
+    listener = start(neutron=neutron)
+    assert listener.woken() == {made["id"]}
+    until(lambda: set(listener.source.bindings().ports) == {made["id"]})
+    assert listener.source.bindings().ports[made["id"]].vlan == 15
+
+
+def test_what_a_payload_lacks_is_looked_up(start, notify, neutron):
+    listener = start(neutron=neutron)
+    until(lambda: listener.count("lookups.lists"))
+    made = neutron.add_port(neutron.add_network(15), HOST)
+    notify("port.create.end", {"port": made})
+    until(lambda: set(listener.source.bindings().ports) == {made["id"]})
+    assert listener.source.bindings().ports[made["id"]].vlan == 15
+    assert listener.count("lookups") == 1
+
+
+def test_what_happened_while_the_broker_was_away_is_made_good(broker, start, neutron):
+    network_ = neutron.add_network(15)
+    stays, leaves = neutron.add_port(network_, HOST), neutron.add_port(network_, HOST)
+    listener = start(neutron=neutron)
+    until(lambda: set(listener.source.bindings().ports) == {stays["id"], leaves["id"]})
+    broker.stop()
+    comes = neutron.add_port(network_, HOST)
+    neutron.remove(leaves)
+    neutron.change(stays, name="renamed")
+    assert set(listener.source.bindings().ports) == {stays["id"], leaves["id"]}
+    broker.start()
+    until(lambda: set(listener.source.bindings().ports) == {stays["id"], comes["id"]})
+    assert listener.source.bindings().ports[stays["id"]].name == "renamed"
+
+
+def test_a_neutron_that_does_not_answer_changes_nothing(start, notify, neutron):
+    made = neutron.add_port(neutron.add_network(15), HOST)
+    neutron.stop()
+    listener = start(neutron=neutron)
+    notify("port.create.end", port(1))
+    assert listener.woken() == {port_id(1)}
+    until(lambda: listener.count("lookups.failed"))
+    assert set(listener.source.bindings().ports) == {port_id(1)}
+    listener.stop()
+    assert made["id"] not in listener.source.bindings().invalid
 
 
 def test_what_is_said_while_the_agent_is_off_is_heard_when_it_is_back(start, notify, tmp_path):

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from sriov_agent.core.state import Bindings
 from sriov_agent.counters import Counters
 from sriov_agent.exceptions import Unavailable
-from sriov_agent.sources.notifications import Events
+from sriov_agent.sources.events import Events
 from sriov_agent.sources.ports import Ports
 
 SAMPLES = Path(__file__).parents[1] / "samples" / "neutron"
@@ -125,6 +125,7 @@ def test_a_deletion_may_overtake_the_creation(listener):
     "elsewhere",
     [
         {"binding:host_id": "compute2"},
+        {"binding:host_id": None, "binding:vif_type": "unbound"},
         {"binding:host_id": "", "binding:vif_type": "unbound", "binding:vif_details": {}},
         {"binding:vif_type": "binding_failed", "binding:vif_details": {}},
         {"binding:vnic_type": "normal"},
@@ -168,9 +169,92 @@ def test_a_members_view_leaves_the_port_in_its_network(listener):
     assert listener.take("network.update", {"network": moved}) == [frozenset({ID})]
 
 
-def test_a_members_view_of_a_port_that_is_not_known_here_says_nothing(listener):
+def test_a_members_view_does_not_say_that_a_port_is_here(listener):
     assert listener.take("port.create", {"port": member_view()}) == []
-    assert listener.ports.get(ID) is None
+    assert listener.bound == Bindings()
+    other = member_view(**{"binding:vnic_type": "normal"}) | {"id": OTHER}
+    assert listener.take("port.create", {"port": other}) == []
+    assert listener.ports.get(OTHER) is None, "it can never become one of ours"
+    assert listener.count("ignored") == 2
+
+
+@pytest.mark.parametrize("known", [False, True])
+def test_a_members_view_that_overtakes_the_administrators_loses_nothing(listener, known):
+    if known:
+        listener.port(revision_number=1, **{"binding:profile": {}, "binding:vif_details": {}})
+    view = member_view(revision_number=4, name="renamed", admin_state_up=False)
+    listener.take("port.update", {"port": view})
+    assert listener.port() == [frozenset({ID})]
+
+    port = listener.bound.ports[ID]
+    assert (port.name, port.link_state, port.revision_number) == ("renamed", "disable", 4)
+    assert (port.vlan, port.pci_slot) == (150, "0000:3b:02.0")
+    assert listener.ports.lacking().ports == {ID}, "what revision 4 says of the binding is unheard"
+    assert listener.port(revision_number=2) == []
+    assert listener.count("stale") == 1
+    assert listener.port(revision_number=4, name="renamed", admin_state_up=False) == [
+        frozenset({ID})
+    ]
+    assert listener.ports.lacking().ports == frozenset()
+
+
+def test_an_overtaken_administrators_view_may_say_that_the_port_left(with_port):
+    with_port.take("port.update", {"port": member_view(revision_number=5)})
+    assert with_port.port(revision_number=4, **{"binding:host_id": None}) == [frozenset({ID})]
+    assert with_port.bound.ports == {}
+    assert with_port.port() == [], "the past does not bring it back"
+    assert with_port.bound.ports == {}
+
+
+def test_what_is_wrong_in_a_newer_members_view_stays_wrong(with_port):
+    with_port.take("port.update", {"port": member_view(revision_number=5, mac_address=5)})
+    with_port.port(revision_number=4)
+    assert with_port.bound.invalid[ID].startswith("mac_address")
+    with_port.port(revision_number=5)
+    assert with_port.bound.invalid == {}
+
+
+WORDS = [
+    PORT | {"revision_number": 1},
+    member_view(revision_number=2, name="two"),
+    PORT | {"revision_number": 3, "name": "three", "binding:vif_details": {"vlan": 151}},
+    member_view(revision_number=4, name="four", admin_state_up=False),
+]
+
+
+@settings(max_examples=24)
+@given(st.permutations(WORDS))
+def test_words_of_a_port_come_to_the_same_in_every_order(words):
+    with TemporaryDirectory() as directory:
+        listener = Listener(Path(directory) / "ports.db")
+        for word in words:
+            listener.take("port.update", {"port": word})
+        port = listener.bound.ports[ID]
+    assert (port.name, port.link_state, port.revision_number) == ("four", "disable", 4)
+    assert (port.vlan, port.pci_slot) == (151, "0000:3b:02.0")
+
+
+def test_a_look_up_is_taken_like_an_event_and_wakes_for_what_changed(with_port):
+    with_port.woken.clear()
+    with_port.events.looked_up([PORT])
+    assert with_port.woken == []
+    with_port.events.looked_up([PORT | {"revision_number": 4, "name": "new"}])
+    assert with_port.woken == [frozenset({ID})]
+    with_port.events.looked_up([], [NET])
+    with_port.woken.clear()
+    with_port.events.looked_up([], [NET])
+    assert with_port.woken == []
+    with_port.events.gone(with_port.ports.get(ID))
+    assert with_port.woken == [frozenset({ID})]
+    assert with_port.bound == Bindings()
+
+
+def test_the_subports_of_a_trunk_may_change_without_a_revision(with_port):
+    trunk = {"sub_ports": [{"port_id": OTHER, "segmentation_type": "vlan", "segmentation_id": 15}]}
+    assert with_port.port(trunk_details=trunk) == [frozenset({ID})]
+    assert with_port.ports.lacking().sub_ports == {OTHER}
+    assert with_port.port() == [frozenset({ID})]
+    assert set(with_port.bound.ports) == {ID}
 
 
 def test_a_members_view_does_not_bring_back_a_port_that_left(with_port):
@@ -264,7 +348,6 @@ def test_a_new_port_of_this_host_that_is_bad_is_kept_with_its_error(listener, ba
 @pytest.mark.parametrize(
     "bad",
     [
-        {"binding:host_id": None},
         {"binding:host_id": [HOST]},
         {"binding:host_id": "compute2", "binding:vif_type": 1},
     ],

@@ -35,6 +35,7 @@ NO_LIBRARIES = ("core", "counters", "database", "exceptions", "reconciler", "sto
 #: a library known to more than one module -> the modules that may know it
 LIBRARY_HOMES: Mapping[str, tuple[str, ...]] = {
     "cliff": ("sriov_agent.cmd.ctl.*",),
+    "keystoneauth1": ("sriov_agent.hook.contrail.client", "sriov_agent.sources.neutron"),
     "oslo_config": (
         "sriov_agent.cmd.*",
         "sriov_agent.conf",

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The table of ports on a real file: order, networks, two writers at once, and who watches it."""
 
+import json
 import os
 import queue
 import re
@@ -16,10 +17,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from sriov_agent.core.model import Segment
 from sriov_agent.core.state import PortBinding
+from sriov_agent.database import Database
 from sriov_agent.exceptions import InvalidField, Unavailable
 from sriov_agent.sources.local import Local
-from sriov_agent.sources.ports import Port, Ports
+from sriov_agent.sources.ports import _SCHEMA, Lacking, Port, Ports
+from sriov_agent.sources.trunk import Network
 from tests.topology import binding, port_id, port_mac
 
 NETWORK = "340265cf-63b7-4093-ac7c-675df9d8b6be"
@@ -129,13 +133,105 @@ BARE = {"mac": port_mac(1)}
 
 def test_vlan_and_physical_network_come_from_the_network(ports):
     ports.put(port(network_id=NETWORK, document=BARE))
-    assert ports.put_network(NETWORK, 1, 150, "physnet1") == {port_id(1)}
+    assert ports.put_network(Network(NETWORK, 1, 150, "physnet1")) == {port_id(1)}
     [found] = ports.bindings().ports.values()
     assert (found.vlan, found.physical_network) == (150, "physnet1")
 
 
+def test_a_network_of_several_segments_gives_the_vlan_of_the_ports_own(ports):
+    several = Network(NETWORK, 1, segments=((15, "physnet2"), (16, "physnet1")))
+    ports.put_network(several)
+    ports.put(port(network_id=NETWORK, document=BARE | {"physical_network": "physnet1"}))
+    ports.put(port(2, network_id=NETWORK, document={"mac": port_mac(2)}))
+    ports.put(port(3, network_id=NETWORK, document=BARE | {"physical_network": "physnet3"}))
+    found = ports.bindings()
+    assert found.ports[port_id(1)].vlan == 16
+    assert found.invalid == {
+        port_id(2): f"provider:physical_network None: network {NETWORK} is in several",
+        port_id(3): f"provider:segmentation_id None: network {NETWORK} has none",
+    }
+
+
+OTHER = "340265cf-63b7-4093-ac7c-675df9d8b6bf"
+PARENT = BARE | {"physical_network": "physnet2", "sub_ports": [[port_id(8), 15], [port_id(9), 16]]}
+
+
+def test_the_vlans_of_a_trunk_are_those_of_its_subports(ports):
+    ports.put(port(network_id=NETWORK, document=PARENT))
+    assert ports.lacking() == Lacking(
+        networks=frozenset({NETWORK}), sub_ports=frozenset({port_id(8), port_id(9)})
+    )
+    assert ports.put_sub_ports({port_id(8): OTHER, port_id(9): NETWORK}) == {port_id(1)}
+    assert ports.lacking() == Lacking(networks=frozenset({NETWORK, OTHER}))
+    assert ports.put_network(Network(OTHER, 1, 15, "physnet2")) == {port_id(1)}
+    several = Network(NETWORK, 1, segments=((16, "physnet2"), (7, "physnet1")))
+    assert ports.put_network(several) == {port_id(1)}
+
+    assert ports.bindings().invalid[port_id(1)].endswith("twice in one trunk")
+    ports.put(port(network_id=NETWORK, document=PARENT | {"vlan": 0}))
+    [found] = ports.bindings().ports.values()
+    assert found.trunk == (Segment(15, OTHER), Segment(16, NETWORK))
+    ports.put_network(Network(OTHER, 2, 15, "physnet1"))
+    assert "has no VLAN on physnet2" in ports.bindings().invalid[port_id(1)]
+    assert ports.lacking() == Lacking()
+    assert ports.networks() == {NETWORK, OTHER}
+
+
+def test_the_parents_own_network_is_untagged(ports):
+    ports.put(port(network_id=NETWORK, document=PARENT | {"vlan": 30, "trunk_vlans": [99]}))
+    ports.put_sub_ports({port_id(8): OTHER, port_id(9): OTHER})
+    both = Network(OTHER, 1, 15, "physnet2")
+    ports.put_network(both)
+    assert "segmentation_id 16: network" in ports.bindings().invalid[port_id(1)]
+
+    document = PARENT | {"vlan": 30, "sub_ports": [[port_id(8), 15]]}
+    ports.put(port(network_id=NETWORK, document=document))
+    [found] = ports.bindings().ports.values()
+    assert found.vlan == 0
+    assert found.trunk == (Segment(15, OTHER), Segment(30, NETWORK, tagged=False))
+
+
+def test_the_vlans_of_a_profile_have_no_network(ports):
+    document = BARE | {"physical_network": "physnet2", "vlan": 0, "trunk_vlans": [15, 16]}
+    ports.put(port(network_id=NETWORK, document=document))
+    [found] = ports.bindings().ports.values()
+    assert found.trunk == (Segment(15), Segment(16))
+
+
+def test_a_port_whose_binding_is_older_than_its_newest_word_is_in_doubt(ports):
+    ports.put(port(revision=4, binding_revision=3))
+    assert ports.get(port_id(1)).in_doubt
+    assert ports.lacking() == Lacking(ports=frozenset({port_id(1)}))
+    ports.put(port(revision=4))
+    assert ports.lacking() == Lacking()
+    ports.put(port(2, revision=4, binding_revision=3, bound=False))
+    assert ports.lacking() == Lacking()
+
+
+def test_a_port_is_unbound_unless_something_was_heard_since(ports):
+    ports.put(port())
+    known = ports.get(port_id(1))
+    ports.put(port(revision=2))
+    assert ports.unbind_unchanged(known) is False
+    assert set(ports.bindings().ports) == {port_id(1)}
+    assert ports.unbind_unchanged(ports.get(port_id(1))) is True
+    assert ports.bindings().ports == {}
+    assert ports.put(port(revision=2)) is True, "it may come back"
+
+
+def test_a_table_of_the_version_before_is_taken_over(tmp_path):
+    Database(tmp_path / "ports.db", _SCHEMA).connect().close()
+    with sqlite3.connect(tmp_path / "ports.db") as db:
+        row = (port_id(1), 3, 1, NETWORK, json.dumps(DOCUMENT), "")
+        db.execute("INSERT INTO port VALUES (?, ?, ?, ?, ?, ?)", row)
+        db.execute("INSERT INTO network VALUES (?, 1, 15, 'physnet2')", (NETWORK,))
+    ports = Ports(tmp_path / "ports.db")
+    assert ports.get(port_id(1)) == port(revision=3, network_id=NETWORK)
+    assert ports.lacking() == Lacking()
+
+
 def test_what_the_port_says_itself_comes_before_its_network(ports):
-    ports.put_network(NETWORK, 1, 150, "physnet1")
+    ports.put_network(Network(NETWORK, 1, 150, "physnet1"))
     ports.put(port(network_id=NETWORK, document=DOCUMENT | {"vlan": 0}))
     [found] = ports.bindings().ports.values()
     assert (found.vlan, found.physical_network) == (0, "physnet2")
@@ -144,15 +240,15 @@ def test_what_the_port_says_itself_comes_before_its_network(ports):
 def test_a_change_of_a_network_concerns_its_ports_that_are_bound_here(ports):
     for number, network, bound in ((1, NETWORK, True), (2, NETWORK, False), (3, "other", True)):
         ports.put(port(number, network_id=network, bound=bound))
-    assert ports.put_network(NETWORK, 1, 150, "physnet1") == {port_id(1)}
-    assert ports.put_network(NETWORK, 2, 151, "physnet1") == {port_id(1)}
-    assert ports.put_network("nobody's", 1, 15, "physnet1") == frozenset()
+    assert ports.put_network(Network(NETWORK, 1, 150, "physnet1")) == {port_id(1)}
+    assert ports.put_network(Network(NETWORK, 2, 151, "physnet1")) == {port_id(1)}
+    assert ports.put_network(Network("nobody's", 1, 15, "physnet1")) == frozenset()
 
 
 def test_an_older_word_on_a_network_is_not_kept(ports):
     ports.put(port(network_id=NETWORK, document=BARE))
-    ports.put_network(NETWORK, 2, 151, "physnet1")
-    ports.put_network(NETWORK, 1, 150, "physnet9")
+    ports.put_network(Network(NETWORK, 2, 151, "physnet1"))
+    ports.put_network(Network(NETWORK, 1, 150, "physnet9"))
     [found] = ports.bindings().ports.values()
     assert (found.vlan, found.physical_network) == (151, "physnet1")
 
@@ -169,7 +265,7 @@ def test_a_port_without_a_usable_network_is_invalid_and_the_others_are_not(ports
     ports.put(port(network_id=NETWORK, document=BARE))
     ports.put(port(2))
     if network:
-        ports.put_network(NETWORK, 1, *network)
+        ports.put_network(Network(NETWORK, 1, *network))
     found = ports.bindings()
     assert set(found.ports) == {port_id(2)}
     assert re.match(why, found.invalid[port_id(1)])
@@ -275,7 +371,7 @@ def test_a_file_of_another_version_is_left_alone(ports):
     ports.put(port())
     with sqlite3.connect(ports.database.path) as db:
         db.execute("PRAGMA user_version=9")
-    with pytest.raises(Unavailable, match="schema version 9, not 2"):
+    with pytest.raises(Unavailable, match="schema version 9, not 3"):
         ports.bindings()
     with pytest.raises(Unavailable):
         ports.put(port(2))
@@ -331,7 +427,7 @@ def test_local_wakes_with_exactly_the_ports_that_changed(watched):
 def test_local_wakes_nobody_for_a_change_that_is_none(watched):
     ports, woken = watched
     ports.put(ports.get(port_id(9)))
-    ports.put_network(NETWORK, 1, 150, "physnet1")
+    ports.put_network(Network(NETWORK, 1, 150, "physnet1"))
     ports.put(port(2))
     assert woken.get(timeout=PATIENCE) == {port_id(2)}
 
@@ -345,7 +441,7 @@ def test_local_goes_on_after_its_file_was_unusable(watched):
         db.execute("DELETE FROM port WHERE port_id = ?", (port_id(1),))
     assert woken.get(timeout=PATIENCE) is None
     with sqlite3.connect(ports.database.path) as db:
-        db.execute("PRAGMA user_version=2")
+        db.execute("PRAGMA user_version=3")
 
     ports.put(port(2))
     keys = set()

@@ -136,6 +136,10 @@ class ContrailHook(Hook):
             found = {one.link for evidence in made for one in evidence}
             return sorted(found, key=repr)
 
+    def network_number(self, network_id: str) -> int:
+        with self._api.deadline():
+            return self._reader.network_number(network_id)
+
     # --- what is open ---
 
     def _visible(self, link: SwitchPort, place: Place, seen: Seen) -> frozenset[Segment]:

@@ -109,12 +109,19 @@ class Reader:
             self._cache["network", name[0]] = now, name[1]
             unknown.remove(name[0])
         if unknown:
-            raise Refused(
-                f"network {', '.join(sorted(unknown))} is no virtual-network in Contrail: it must "
-                "be there under Neutron's id, as Contrail's Neutron plugin and "
-                "networking-opencontrail make it"
-            )
+            raise _no_network(*unknown)
         return {id_: self._cache["network", id_][1] for id_ in wanted}
+
+    def network_number(self, network_id: str) -> int:
+        """The VN id that Contrail gave a Neutron network.
+
+        :raises Refused: if Contrail does not know it
+        :raises Unavailable: if the API did not answer
+        """
+        for body in self.by_uuid("virtual-network", [network_id], "virtual_network_network_id"):
+            [number] = _parsed(lambda one: int(one["virtual_network_network_id"]), [body])
+            return number
+        raise _no_network(network_id)
 
     def seen(self, places: Iterable[Place]) -> Seen:
         """What there is on these switch ports now, in three requests.
@@ -243,6 +250,13 @@ def refusal(answer: Answer, doing: str) -> Refused | Unavailable:
         412: ": the quota of [hook_contrail] project is used up; raise it, or take another project",
     }.get(answer.status, "")
     return Refused(f"Contrail API: {doing}: HTTP {answer.status}{mend}: {answer.said}")
+
+
+def _no_network(*ids: str) -> Refused:
+    return Refused(
+        f"network {', '.join(sorted(ids))} is no virtual-network in Contrail: it must be there "
+        "under Neutron's id, as Contrail's Neutron plugin and networking-opencontrail make it"
+    )
 
 
 def _parsed(parse: Callable[[Json], T], listed: Iterable[Json]) -> list[T]:

@@ -299,7 +299,7 @@ class Endpoint:
 
 def _not_pushed(document: Mapping[str, Json]) -> Iterator[tuple[str, Json]]:
     """Fields that a versioned object lacks: they stay as another message told them."""
-    for name in ("propagate_uplink_status", "trunk"):
+    for name in ("propagate_uplink_status", "sub_ports"):
         if name in document:
             yield name, document[name]
 

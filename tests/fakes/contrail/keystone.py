@@ -41,7 +41,7 @@ class Keystone(Service):
     """``lifetime`` is that of a token, in seconds.
 
     ``credentials``: application credential, id to secret; each is for the first user's first
-    project.
+    project. ``catalog``: type of a service to its URL, in the region ``RegionOne``.
     """
 
     def __init__(
@@ -56,6 +56,7 @@ class Keystone(Service):
         self.users = list(users)
         self.lifetime = lifetime
         self.credentials = dict(credentials or {})
+        self.catalog: dict[str, str] = {}
         self._tokens: dict[str, Token] = {}
 
     @property
@@ -176,7 +177,7 @@ class Keystone(Service):
                 "domain": _domain(user.project_domain),
             }
             said["roles"] = [{"id": _id("role", role), "name": role} for role in token.roles]
-            said["catalog"] = []
+            said["catalog"] = [_service(type_, url) for type_, url in self.catalog.items()]
             said["is_domain"] = False
         return said
 
@@ -197,6 +198,17 @@ class Keystone(Service):
 
 def _id(*parts: str) -> str:
     return uuid.uuid5(uuid.NAMESPACE_URL, ":".join(("keystone", *parts))).hex
+
+
+def _service(type_: str, url: str) -> dict[str, Any]:
+    endpoint = {
+        "id": _id("endpoint", type_),
+        "interface": "public",
+        "region": "RegionOne",
+        "region_id": "RegionOne",
+        "url": url,
+    }
+    return {"id": _id("service", type_), "type": type_, "name": type_, "endpoints": [endpoint]}
 
 
 def _domain(name: str) -> dict[str, str]:

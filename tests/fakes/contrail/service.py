@@ -22,7 +22,10 @@ from typing import Any, NamedTuple, Self
 
 @dataclass
 class Request:
-    """What was asked. ``status`` is what was answered, ``None`` if nothing; ``done``: it acted."""
+    """What was asked. ``status`` is what was answered, ``None`` if nothing; ``done``: it acted.
+
+    ``pairs`` is the query as it came, names that come again included.
+    """
 
     method: str
     path: str
@@ -31,6 +34,7 @@ class Request:
     raw: bytes
     status: int | None = None
     done: bool = False
+    pairs: list[tuple[str, str]] = field(default_factory=list)
 
     @property
     def body(self) -> Any:
@@ -247,10 +251,10 @@ def _handler(service: Service) -> type[BaseHTTPRequestHandler]:
 
         def answer(self) -> None:
             url = urllib.parse.urlsplit(self.path)
-            query = dict(urllib.parse.parse_qsl(url.query, keep_blank_values=True))
+            pairs = urllib.parse.parse_qsl(url.query, keep_blank_values=True)
             raw = self.rfile.read(int(self.headers.get("Content-Length") or 0))
             path = urllib.parse.unquote(url.path)
-            request = Request(self.command, path, query, self.headers, raw)
+            request = Request(self.command, path, dict(pairs), self.headers, raw, pairs=pairs)
             try:
                 if self.run is None:
                     raise Dropped

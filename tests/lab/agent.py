@@ -22,26 +22,32 @@ WAIT_SECONDS = "90"
 
 
 class Host:
-    """One host's configuration, whose hook really opens VLANs on the leaves, and its sriovctl."""
+    """One host's configuration, whose hook really opens VLANs on the leaves, and its sriovctl.
 
-    def __init__(self, directory, pfs, retry_seconds=2, lldp=""):
+    :param neutron: a neutron.conf to read first; then ports come from there
+    """
+
+    def __init__(self, directory, pfs, retry_seconds=2, lldp="", neutron=None, more=""):
         self.directory = directory
         self.config = directory / "sriov-agent.conf"
+        files = [neutron, self.config] if neutron else [self.config]
+        self.options = [f"--config-file={file}" for file in files]
         self.config.write_text(
             "[DEFAULT]\nhost = compute1\n"
-            f"[agent]\nstate_path = {directory}\n"
+            f"[agent]\nstate_path = {directory}\nsource = {'ml2' if neutron else 'local'}\n"
             f"retry_min = {retry_seconds / 2}\nretry_max = {retry_seconds}\n"
             f"[sriov_nic]\nphysical_device_mappings = {','.join(f'physnet2:{p}' for p in pfs)}\n"
             f"[lldp]\n{lldp}\n"
             "[fabric]\nhook = exec\n"
             f"[hook_exec]\ncommand = {ROOT / 'tools/lab/guest/leaf-fabric'}\n"
+            f"{more}"
         )
 
     @contextlib.contextmanager
     def agent(self):
         """The agent in a thread of this process."""
         conf = options.register(cfg.ConfigOpts())
-        conf([f"--config-file={self.config}"])
+        conf(self.options)
         agent = Agent(conf)
         thread = threading.Thread(target=agent.run)
         thread.start()
@@ -55,9 +61,7 @@ class Host:
     def daemon(self):
         """The agent as a process; killed at the end, unless it has ended by itself."""
         with (self.directory / "agent.log").open("a") as log:
-            process = subprocess.Popen(
-                [DAEMON, "--config-file", self.config], stdout=log, stderr=log
-            )
+            process = subprocess.Popen([DAEMON, *self.options], stdout=log, stderr=log)
         try:
             yield process
         finally:
@@ -68,7 +72,7 @@ class Host:
         """(exit status, standard output, standard error)"""
         out, err = io.StringIO(), io.StringIO()
         with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-            status = app.main(["--config-file", str(self.config), *arguments])
+            status = app.main([*self.options, *arguments])
         return status, out.getvalue(), err.getvalue()
 
     def do(self, *arguments):

@@ -5,19 +5,26 @@ Outside, the first of them to come up boots the guest once for all that are sele
 guest each test report is appended to a file in build/, where it is read while the guest runs.
 """
 
+import contextlib
 import json
 import os
 import subprocess
 import sys
+import tempfile
 import time
 from collections import defaultdict
 from pathlib import Path
 
 import pytest
 
+from tools.openstack import needs
+from tools.openstack.remote import Remote
+from tools.openstack.stack import Stack
+
 HERE = Path(__file__).parent
 TOPOLOGY = Path("/run/sriov-lab/topology.json")
 REPORTS_VARIABLE = "SRIOV_LAB_REPORTS"
+NEUTRON_VARIABLE = "SRIOV_LAB_NEUTRON"
 
 NOT_AVAILABLE = 3
 TIMEOUT_SECONDS = 1800
@@ -79,6 +86,7 @@ class Guest:
         self.config = config
         self.reports = defaultdict(list)
         self.process = None
+        self.outside = contextlib.ExitStack()
         self.shown = False
 
         build = config.rootpath / "build" / "lab-tests"
@@ -98,10 +106,13 @@ class Guest:
         selected.write_text("".join(f"{config.rootpath / item.nodeid}\n" for item in items))
         environment = {name: os.environ[name] for name in ("CI",) if name in os.environ}
         environment[REPORTS_VARIABLE] = str(reports)
+        if any(item.get_closest_marker("openstack") for item in items) and not needs.missing():
+            environment[NEUTRON_VARIABLE] = self._neutron()
         with self.log.open("w") as log:
             self.process = self._lab(
                 "run",
                 f"--timeout={TIMEOUT_SECONDS}",
+                *(["--user-net"] if NEUTRON_VARIABLE in environment else []),
                 *(f"--env={name}={value}" for name, value in environment.items()),
                 "--",
                 *(sys.executable, "-m", "pytest", "-p", "no:cacheprovider"),
@@ -112,6 +123,13 @@ class Guest:
                 stdout=log,
                 stderr=subprocess.STDOUT,
             )
+
+    def _neutron(self):
+        """Start a Neutron for the guest; where its switches are, seen from there."""
+        directory = self.outside.enter_context(tempfile.TemporaryDirectory(prefix="neutron-"))
+        stack = self.outside.enter_context(Stack(Path(directory), versions_ttl=5))
+        remote = self.outside.enter_context(contextlib.closing(Remote(stack)))
+        return remote.guest_url
 
     def _lab(self, *arguments, **options):
         command = [sys.executable, "tools/lab", *map(str, arguments)]
@@ -165,6 +183,7 @@ class Guest:
         if self.process and self.process.poll() is None:
             self.process.terminate()
             self.process.wait()
+        self.outside.close()
 
 
 def _made_here(item, outcome, *arguments, **options):

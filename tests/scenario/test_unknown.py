@@ -50,11 +50,16 @@ def test_while_the_record_cannot_be_read_nothing_is_done(compute):
     state, made = compute.state(), len(compute.steps.made)
     path = compute.store.database.path
     kept = path.read_bytes()
-    path.with_name("agent.db-wal").unlink(missing_ok=True)
+    wal = path.with_name("agent.db-wal")
+    kept_wal = wal.read_bytes() if wal.exists() else b""
+    for file in (path, wal):
+        file.unlink(missing_ok=True)
     path.write_bytes(b"no database at all, but long enough to be taken for one" * 100)
     with pytest.raises(Unavailable, match=r"agent\.db"):
         compute.reconcile()
+    path.unlink()
     path.write_bytes(kept)
+    wal.write_bytes(kept_wal)
 
     assert compute.state() == state
     assert len(compute.steps.made) == made

@@ -13,10 +13,11 @@ from collections.abc import Callable
 from oslo_config import cfg
 
 from sriov_agent import conf as options
+from sriov_agent.control import Control
 from sriov_agent.core.report import PortReport, PortState, Report
 from sriov_agent.core.state import ALL, Scope
 from sriov_agent.counters import Counters
-from sriov_agent.exceptions import ConfigError, SriovAgentError
+from sriov_agent.exceptions import ConfigError, SriovAgentError, Unavailable
 from sriov_agent.hook.background import Background
 from sriov_agent.hook.loader import load
 from sriov_agent.host.inventory import Inventory
@@ -35,6 +36,9 @@ from sriov_agent.sources.ports import Ports
 from sriov_agent.store import Store
 
 LOG = logging.getLogger(__name__)
+
+#: How long who asks for a pass waits for it.
+NOW_SECONDS = 120.0
 
 #: What is not tried again until something happens.
 SETTLED = (PortState.MET, PortState.UNPLUGGED)
@@ -104,10 +108,23 @@ class Agent:
         self._wakes: queue.SimpleQueue[frozenset[str] | None] = queue.SimpleQueue()
         self._stop = threading.Event()
         self._report = Report()
+        self._waiting: list[threading.Event] = []
+        self.control = Control(options.socket_path(conf), {"reconcile": self.reconcile_now})
 
     def wake(self, keys: frozenset[str] | None) -> None:
         """Have these ports looked at again, or everything; from any thread."""
         self._wakes.put(keys)
+
+    def reconcile_now(self) -> None:
+        """Have everything looked at, and wait until it was; from any thread but its own.
+
+        :raises Unavailable: if that takes too long
+        """
+        done = threading.Event()
+        self._waiting.append(done)
+        self.wake(None)
+        if not done.wait(NOW_SECONDS):
+            raise Unavailable(f"everything was not looked at in {NOW_SECONDS:g} s")
 
     def _answered(self, pf: str) -> None:
         """The device manager has news of a PF: its ports are looked at, or what is of no port."""
@@ -140,6 +157,10 @@ class Agent:
 
     def run(self) -> None:
         """Reconcile until :meth:`stop`. What ports have they keep: a stop changes nothing."""
+        try:
+            self.control.start()
+        except SriovAgentError as error:
+            LOG.error("sriovctl cannot ask this agent: %s", error)
         self.source.start(self.wake)
         self.fabric.start()
         self.links.start()
@@ -150,14 +171,19 @@ class Agent:
                 scope = self._next_scope(resync)
                 if scope is None:
                     continue
+                waiting: list[threading.Event] = []
                 if scope == ALL:
                     resync = time.monotonic() + self.resync_interval
+                    waiting, self._waiting = self._waiting, waiting
                 self._pass(scope)
+                for done in waiting:
+                    done.set()
         finally:
             self.lldp.stop()
             self.source.stop()
             self.fabric.stop()
             self.links.stop()
+            self.control.stop()
 
     def _next_scope(self, resync: float) -> Scope | None:
         """Wait for something to do: everything that came by then is one pass."""

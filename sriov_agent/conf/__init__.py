@@ -33,6 +33,7 @@ __all__ = [
     "resource_provider_bandwidths",
     "resource_provider_hypervisors",
     "resource_provider_inventory_defaults",
+    "socket_path",
     "store_path",
 ]
 
@@ -293,6 +294,11 @@ def extensions(conf: cfg.ConfigOpts) -> tuple[str, ...]:
         if name and name not in EXTENSIONS:
             LOG.warning("[agent] extensions: %r is left out: this agent does not have it", name)
     return EXTENSIONS
+
+
+def socket_path(conf: cfg.ConfigOpts) -> Path:
+    """The socket by which ``sriovctl`` asks the running agent."""
+    return Path(conf.agent.state_path) / "agent.sock"
 
 
 def store_path(conf: cfg.ConfigOpts) -> Path:

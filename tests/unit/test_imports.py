@@ -16,6 +16,7 @@ ADAPTERS = frozenset({"hook", "host", "libvirt", "sources", "store"})
 MAY_IMPORT: Mapping[str, frozenset[str]] = {
     "exceptions": frozenset(),
     "core": frozenset(),
+    "control": frozenset(),
     "counters": frozenset(),
     "database": frozenset(),
     "conf": frozenset({"core"}),
@@ -25,12 +26,12 @@ MAY_IMPORT: Mapping[str, frozenset[str]] = {
     "reconciler": frozenset({"core"}),
     "sources": frozenset({"core", "counters", "database"}),
     "store": frozenset({"core", "database"}),
-    "service": ADAPTERS | {"conf", "core", "counters", "reconciler"},
-    "cmd": ADAPTERS | {"conf", "core", "counters", "service"},
+    "service": ADAPTERS | {"conf", "control", "core", "counters", "reconciler"},
+    "cmd": ADAPTERS | {"conf", "control", "core", "counters", "service"},
 }
 
 #: parts that import the standard library alone
-NO_LIBRARIES = ("core", "counters", "database", "exceptions", "reconciler", "store")
+NO_LIBRARIES = ("control", "core", "counters", "database", "exceptions", "reconciler", "store")
 
 #: a library known to more than one module -> the modules that may know it
 LIBRARY_HOMES: Mapping[str, tuple[str, ...]] = {

@@ -11,6 +11,7 @@ from oslo_config import cfg
 
 from sriov_agent import conf as options
 from sriov_agent.cmd.ctl import app
+from sriov_agent.control import Control
 from sriov_agent.core.model import LldpId, Segment, SwitchPort
 from sriov_agent.core.report import PortReport, PortState, Report
 from sriov_agent.core.state import Claim, Interface
@@ -294,10 +295,45 @@ def test_the_fabric_is_shown_as_wanted_and_as_the_device_manager_says(host):
     assert listed("show") == [("leaf1", "swp1", 15, True, True), *differing]
     assert listed("diff") == differing
 
+    rows = json.loads(host.do("fabric", "sync", "--dry-run", "-f", "json"))
+    assert [(row["action"], row["vlan"]) for row in rows] == [
+        ("open", 16),
+        ("close", 99),
+        ("ask", 20),
+    ]
+
     hook.unlink()
     status, _, err = host("fabric", "diff")
     assert status == 1
     one_sentence(err, str(hook))
+
+
+def test_a_sync_waits_until_the_switches_are_seen_to_be_as_wanted(host):
+    answer = host.config.parent / "answer"
+    hook = host.config.parent / "hook"
+    hook.write_text(f"#!/bin/sh\ncat > /dev/null\ncat {answer}\n")
+    hook.chmod(0o755)
+    with host.config.open("a") as config:
+        config.write(f"[fabric]\nhook = exec\n[hook_exec]\ncommand = {hook}\n")
+    host.store.save(Report(fabric={LEAF_A: carried(15)}), {})
+
+    def opened(*vlans):
+        answer.write_text(json.dumps({"links": [{**as_json(LEAF_A), "vlans": list(vlans)}]}))
+
+    status, _, err = host("fabric", "sync")
+    assert status == 1
+    one_sentence(err, "agent.sock")
+
+    opened()
+    control = Control(host.config.parent / "state/agent.sock", {"reconcile": lambda: opened(15)})
+    control.start()
+    try:
+        assert json.loads(host.do("fabric", "sync", "-f", "json")) == []
+        control.operations = {"reconcile": opened}
+        status, out, _ = host("fabric", "sync", "--wait", "0.2", "-f", "json")
+        assert (status, [row["vlan"] for row in json.loads(out)]) == (1, [15])
+    finally:
+        control.stop()
 
 
 def test_of_a_fabric_that_somebody_else_configures_nothing_is_known(host):
@@ -370,7 +406,7 @@ COMMANDS = [f"port {verb}" for verb in ("create", "delete", "list", "show", "xml
     [
         *COMMANDS,
         *("vf list", "pf list", "lldp neighbors", "lldp accept"),
-        *("fabric show", "fabric diff", "agent show"),
+        *("fabric show", "fabric diff", "fabric sync", "agent show"),
     ],
 )
 def test_help_has_an_example(command):

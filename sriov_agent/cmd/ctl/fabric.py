@@ -2,14 +2,19 @@
 """``sriovctl fabric``."""
 
 import argparse
+import time
 
 from cliff.lister import Lister
 
+from sriov_agent import conf as options
 from sriov_agent.cmd.ctl.base import clean, sriovctl
+from sriov_agent.control import ask
 from sriov_agent.core.model import Segment, SwitchPort
 from sriov_agent.hook.loader import load
 
 _COLUMNS = ("pf", "switch", "port", "vlan", "tagged", "network", "wanted", "open")
+
+_POLL_SECONDS = 0.5
 
 Row = tuple[object, ...]
 
@@ -42,6 +47,53 @@ class FabricDiff(FabricShow):
     def take_action(self, parsed_args: argparse.Namespace) -> tuple[tuple[str, ...], list[Row]]:
         columns, rows = super().take_action(parsed_args)
         return columns, [row for row in rows if row[-2] != row[-1]]
+
+
+class FabricSync(FabricDiff):
+    """Have the agent make the switches what it wants, and wait until they are seen to be.
+
+    Lists what differs still, with exit status 1 if that is anything. With --dry-run nothing is
+    done, and what would be is listed.
+
+    Example: sriovctl fabric sync --dry-run
+    """
+
+    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
+        parser: argparse.ArgumentParser = super().get_parser(prog_name)
+        parser.add_argument("--dry-run", action="store_true", help="only say what would be done")
+        parser.add_argument(
+            "--wait",
+            type=float,
+            default=60.0,
+            metavar="SECONDS",
+            help="wait at most this long (default: %(default)g)",
+        )
+        return parser
+
+    def take_action(self, parsed_args: argparse.Namespace) -> tuple[tuple[str, ...], list[Row]]:
+        if not parsed_args.dry_run:
+            path = options.socket_path(sriovctl(self).conf)
+            deadline = time.monotonic() + parsed_args.wait
+            ask(path, "reconcile", parsed_args.wait)
+            while (found := super().take_action(parsed_args))[1] and time.monotonic() < deadline:
+                time.sleep(_POLL_SECONDS)
+            self._left = bool(found[1])
+        columns, rows = super().take_action(parsed_args)
+        return ("action", *columns), [(_action(row), *row) for row in rows]
+
+    def run(self, parsed_args: argparse.Namespace) -> int:
+        status = int(super().run(parsed_args) or 0)
+        return 1 if self._left else status
+
+    _left = False
+
+
+def _action(row: Row) -> str:
+    """What is to be done about a line of the difference."""
+    wanted, open_ = row[-2:]
+    if open_ == "unknown":
+        return "ask"
+    return "open" if wanted else "close"
 
 
 def _row(

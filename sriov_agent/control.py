@@ -1,0 +1,106 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The agent's local socket, by which ``sriovctl`` asks the running agent for something.
+
+One JSON object on a line is answered by one: ``{"op": "reconcile"}`` by ``{}`` after a pass over
+everything, and what cannot be done by ``{"error": SENTENCE}``. Only root and the agent's own user
+are answered.
+"""
+
+import contextlib
+import json
+import os
+import socket
+import socketserver
+import struct
+import threading
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from sriov_agent.exceptions import Refused, SriovAgentError, Unavailable
+
+Json = object
+
+_REQUEST_BYTES = 1 << 16
+_PEER = struct.Struct("=iII")
+
+
+class Control:
+    """Listens on a socket in the agent's directory.
+
+    :param operations: what can be asked for, by name; each returns when it is done
+    """
+
+    def __init__(self, path: Path, operations: Mapping[str, Callable[[], None]]) -> None:
+        self.path = path
+        self.operations = operations
+        self._server: socketserver.ThreadingUnixStreamServer | None = None
+
+    def start(self) -> None:
+        """Begin to listen, in the place of an agent that ended without a word.
+
+        :raises Unavailable: if the socket cannot be made
+        """
+        control = self
+
+        class Handler(socketserver.StreamRequestHandler):
+            timeout = 60
+
+            def handle(self) -> None:
+                with contextlib.suppress(OSError):
+                    answer = control._answer(self.connection, self.rfile.readline(_REQUEST_BYTES))
+                    self.wfile.write(json.dumps(answer).encode() + b"\n")
+
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            self.path.unlink(missing_ok=True)
+            before = os.umask(0o177)
+            try:
+                self._server = socketserver.ThreadingUnixStreamServer(str(self.path), Handler)
+            finally:
+                os.umask(before)
+        except OSError as error:
+            raise Unavailable(f"the socket {self.path} cannot be made: {error}") from error
+        self._server.daemon_threads = True
+        self._server.block_on_close = False
+        threading.Thread(target=self._server.serve_forever, name="control", daemon=True).start()
+
+    def stop(self) -> None:
+        """Listen no more."""
+        if self._server:
+            self._server.shutdown()
+            self._server.server_close()
+            self.path.unlink(missing_ok=True)
+
+    def _answer(self, connection: socket.socket, line: bytes) -> Json:
+        peer = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _PEER.size)
+        _, user, _ = _PEER.unpack(peer)
+        if user not in (0, os.getuid()):
+            return {"error": f"user {user} may not ask the agent: be root"}
+        try:
+            request = json.loads(line)
+            operation = self.operations[request["op"]]
+        except (ValueError, TypeError, LookupError, RecursionError):
+            return {"error": "no such operation: " + ", ".join(sorted(self.operations))}
+        try:
+            operation()
+        except SriovAgentError as error:
+            return {"error": str(error)}
+        return {}
+
+
+def ask(path: Path, operation: str, seconds: float) -> None:
+    """Have the running agent do something, and wait until it is done.
+
+    :raises Unavailable: if no agent runs, or it does not answer in time
+    :raises Refused: if it says that it cannot
+    """
+    try:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
+            connection.settimeout(seconds)
+            connection.connect(str(path))
+            connection.sendall(json.dumps({"op": operation}).encode() + b"\n")
+            answer = json.loads(connection.makefile("rb").readline(_REQUEST_BYTES) or b"null")
+    except (OSError, ValueError) as error:
+        raise Unavailable(f"the agent does not answer on {path} ({error}): does it run?") from error
+    if not isinstance(answer, dict) or answer.get("error"):
+        raise Refused(str(answer["error"]) if answer else f"{path}: the agent ended")

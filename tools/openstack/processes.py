@@ -70,6 +70,25 @@ class Server:
         return self.output.read_text("utf-8", "replace")[-5000:]
 
 
+def run(environment: Mapping[str, str], *command: str | Path) -> str:
+    """What a command that comes to an end prints.
+
+    :raises RuntimeError: it failed; the message has the last of what it wrote
+    """
+    done = subprocess.run(
+        command,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode != 0:
+        output = f"{done.stdout}{done.stderr}"[-5000:]
+        raise RuntimeError(f"{Path(command[0]).name} failed:\n{output}")
+    return done.stdout
+
+
 def free_ports(number: int) -> list[int]:
     """Ports of loopback that nobody listens on, all different."""
     with contextlib.ExitStack() as stack:

@@ -15,7 +15,7 @@ def test_only_a_token_opens_the_door(cloud):
     answer = requests.get(f"{cloud.url}/v2.0/ports", headers={"X-Roles": "admin"}, timeout=60)
     assert answer.status_code == 401
     with pytest.raises(Refused) as refusal:
-        Api(cloud.url, {"X-Auth-Token": "a token"}).list("port")
+        Api(cloud.url, token="none of yours").list("port")
     assert refusal.value.status == 401
 
 

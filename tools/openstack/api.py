@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Neutron's API, as far as tests and benchmarks call it."""
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from typing import Any
 
 import requests
@@ -33,13 +33,23 @@ class Api:
     """What a user may do. In field names, ``binding_host_id`` stands for ``binding:host_id``.
 
     :param url: without a version
-    :param headers: who the user is
+    :param roles: the user's
+    :param project: the user's
+    :param token: says who the user is, in place of the others, where there is a Keystone
     """
 
-    def __init__(self, url: str, headers: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        url: str,
+        roles: Sequence[str] = ADMIN,
+        project: str = "project1",
+        *,
+        token: str = "",
+    ) -> None:
         self._url = f"{url}/v2.0"
         self._session = requests.Session()
-        self._session.headers.update(headers)
+        user = {"X-User-Id": "user1", "X-Project-Id": project, "X-Roles": ",".join(roles)}
+        self._session.headers.update({"X-Auth-Token": token} if token else user)
 
     def create(self, kind: str, **fields: object) -> Entry:
         return self._entry("POST", kind, self._path(kind), fields)

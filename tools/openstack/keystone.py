@@ -1,8 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """A Keystone with Neutron in its catalog, and a user for each set of roles that is asked for.
 
-In the catalog, ``public`` is the address on this machine and ``internal`` the one that the lab
-guest has for it.
+In the catalog, ``public`` is an address on this machine and ``internal`` one seen from elsewhere.
 """
 
 import base64
@@ -16,8 +15,6 @@ import requests
 from tools.openstack.processes import Server, free_ports, run
 
 WSGI = Path(__file__).resolve().parent / "keystone_wsgi.py"
-#: this machine's loopback, seen from the lab guest
-LOOPBACK_FROM_GUEST = "10.0.2.2"
 PASSWORD = "secret"
 REGION = "RegionOne"
 TIMEOUT_SECONDS = 60
@@ -45,16 +42,23 @@ class Keystone:
     :param database_url: of an empty schema
     :param programs: the directory with its programs
     :param neutron_url: what it has in its catalog, without a version
+    :param internal_address: what ``internal`` has in place of 127.0.0.1
     """
 
     def __init__(
-        self, directory: Path, database_url: str, programs: Path, neutron_url: str
+        self,
+        directory: Path,
+        database_url: str,
+        programs: Path,
+        neutron_url: str,
+        internal_address: str,
     ) -> None:
         self.directory = directory
         (self._port,) = free_ports(1)
         self.url = f"http://127.0.0.1:{self._port}/v3"
         self._programs = programs
         self._neutron_url = neutron_url
+        self._internal_address = internal_address
         conf_file = directory / "keystone.conf"
         conf_file.write_text(KEYSTONE_CONF.format(database_url=database_url, directory=directory))
         self._configured = ("--config-file", conf_file)
@@ -74,7 +78,7 @@ class Keystone:
             f"--bootstrap-password={PASSWORD}",
             f"--bootstrap-region-id={REGION}",
             f"--bootstrap-public-url={self.url}",
-            f"--bootstrap-internal-url={from_guest(self.url)}",
+            f"--bootstrap-internal-url={self._internal(self.url)}",
         )
         self._server = Server(
             [
@@ -93,7 +97,7 @@ class Keystone:
         service_id = self._create("service", name="neutron", type="network")
         for interface, url in (
             ("public", self._neutron_url),
-            ("internal", from_guest(self._neutron_url)),
+            ("internal", self._internal(self._neutron_url)),
         ):
             self._create(
                 "endpoint",
@@ -148,6 +152,9 @@ class Keystone:
         answer = self._request("POST", "auth/tokens", {"auth": auth})
         return answer.headers["X-Subject-Token"]
 
+    def _internal(self, url: str) -> str:
+        return url.replace("127.0.0.1", self._internal_address)
+
     def _account(self, name: str, project: str) -> dict[str, str]:
         return {
             "auth_type": "password",
@@ -192,8 +199,3 @@ class Keystone:
 
 def _user_name(roles: Sequence[str], project: str) -> str:
     return "-".join([*roles, project])
-
-
-def from_guest(text: str) -> str:
-    """The same, with the lab guest's address for this machine's loopback."""
-    return text.replace("127.0.0.1", LOOPBACK_FROM_GUEST)

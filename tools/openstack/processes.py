@@ -10,7 +10,8 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-START_SECONDS = 120
+#: far above what anything takes, for machines that others use as well
+START_SECONDS = 300
 STOP_SECONDS = 60
 
 

@@ -7,6 +7,7 @@ Without a Keystone, the API believes the headers of a request. There are no agen
 import configparser
 import contextlib
 import os
+import subprocess
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -17,10 +18,12 @@ from tools.openstack import needs
 from tools.openstack.api import ADMIN, Api
 from tools.openstack.broker import Broker
 from tools.openstack.database import Database
-from tools.openstack.keystone import Keystone, from_guest
+from tools.openstack.keystone import Keystone
 from tools.openstack.processes import Server, free_ports, run
 
 WSGI = Path(__file__).resolve().parent / "neutron_wsgi.py"
+#: this machine's loopback, seen from the lab guest
+LOOPBACK_FROM_GUEST = "10.0.2.2"
 #: queues that the RPC server consumes once it is up
 QUEUES = ("q-plugin", "q-reports-plugin")
 
@@ -114,7 +117,9 @@ class Stack:
         self.keystone: Keystone | None = None
         if keystone:
             url = self._database.url("keystone")
-            self.keystone = Keystone(directory / "keystone", url, self._bin, self.url)
+            self.keystone = Keystone(
+                directory / "keystone", url, self._bin, self.url, LOOPBACK_FROM_GUEST
+            )
         self._write_configuration(agent_down_time)
         try:
             with ThreadPoolExecutor() as pool:
@@ -136,9 +141,8 @@ class Stack:
         """The API for a user with these roles, an administrator if not said otherwise."""
         if self.keystone:
             token = self.keystone.token(self.keystone.account(roles, project))
-            return Api(self.url, {"X-Auth-Token": token})
-        headers = {"X-User-Id": "user1", "X-Project-Id": project, "X-Roles": ",".join(roles)}
-        return Api(self.url, headers)
+            return Api(self.url, token=token)
+        return Api(self.url, roles, project)
 
     def environment(self) -> dict[str, str]:
         """What makes an administrator of who runs the ``openstack`` command."""
@@ -150,9 +154,17 @@ class Stack:
     def openstack(self, *arguments: str) -> str:
         """What the ``openstack`` command prints for an administrator.
 
-        :raises RuntimeError: it failed
+        :raises subprocess.CalledProcessError: it failed
         """
-        return run({**self._environment, **self.environment()}, self._bin / "openstack", *arguments)
+        done = subprocess.run(
+            [self._bin / "openstack", *arguments],
+            env={**self._environment, **self.environment()},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        return done.stdout
 
     def stop_server(self) -> None:
         """Stop the API and the RPC server."""
@@ -202,7 +214,7 @@ class Stack:
                 account="\n".join(f"{name} = {value}" for name, value in account),
             )
         self.conf_file.write_text(text)
-        self.guest_conf_file.write_text(from_guest(text))
+        self.guest_conf_file.write_text(text.replace("127.0.0.1", LOOPBACK_FROM_GUEST))
 
     def _start_database(self) -> None:
         self._database.start()

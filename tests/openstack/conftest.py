@@ -25,6 +25,15 @@ def stack(tmp_path_factory):
         yield stack
 
 
+@pytest.fixture(scope="session")
+def cloud(tmp_path_factory):
+    """A Neutron with a Keystone, which takes longer to start."""
+    if why := needs.missing():
+        pytest.skip(why)
+    with Stack(tmp_path_factory.mktemp("cloud"), keystone=True, versions_ttl=1) as cloud:
+        yield cloud
+
+
 @pytest.fixture
 def agent(stack, request):
     """An agent of a host of the test's own, which has not yet reported."""

@@ -12,7 +12,8 @@ EXCHANGE = "neutron"
 CONTEXT = {"is_admin": True}
 AGENT_TYPE = "NIC Switch agent"
 PORT_VERSION = "1.7"
-PATIENCE = 30
+#: far above what anything takes
+PATIENCE = 60
 
 
 class PlainAgent:

@@ -28,6 +28,7 @@ def parser() -> argparse.ArgumentParser:
     commands.add_parser("check", help="say whether Neutron can run here, install nothing")
     commands.add_parser("setup", help="install what Neutron needs and is missing")
     run = commands.add_parser("run", help="run Neutron until interrupted")
+    run.add_argument("--keystone", action="store_true", help="with a Keystone")
     run.add_argument(
         "--agent-down-time",
         type=int,
@@ -42,16 +43,17 @@ def raise_exit(signum: int, _: FrameType | None) -> NoReturn:
     sys.exit(128 + signum)
 
 
-def run(agent_down_time: int) -> None:
+def run(keystone: bool, agent_down_time: int) -> None:
     """Runs it until a signal comes."""
     started = time.monotonic()
     with (
         tempfile.TemporaryDirectory(prefix="neutron-") as directory,
-        Stack(Path(directory), agent_down_time) as stack,
+        Stack(Path(directory), keystone=keystone, agent_down_time=agent_down_time) as stack,
     ):
+        variables = " ".join(f"{n}={value}" for n, value in stack.environment().items())
         print(
             f"Neutron runs, started in {time.monotonic() - started:.0f} s. In another shell:\n"
-            f"  export OS_AUTH_TYPE=none OS_ENDPOINT={stack.url}\n"
+            f"  export {variables}\n"
             f"  PATH={needs.environment() / 'bin'}:$PATH\n"
             "  openstack network agent list\n"
             f"An agent reads {stack.conf_file}\n"
@@ -73,7 +75,7 @@ def main() -> int:
         elif arguments.subcommand == "check":
             print("Neutron can run here")
         else:
-            run(arguments.agent_down_time)
+            run(arguments.keystone, arguments.agent_down_time)
     except needs.Unavailable as error:
         print(f"openstack: {error}", file=sys.stderr)
         return UNAVAILABLE

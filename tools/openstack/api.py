@@ -35,14 +35,21 @@ class Api:
     :param url: without a version
     :param roles: the user's
     :param project: the user's
+    :param token: says who the user is, in place of the others, where there is a Keystone
     """
 
-    def __init__(self, url: str, roles: Sequence[str] = ADMIN, project: str = "project1") -> None:
+    def __init__(
+        self,
+        url: str,
+        roles: Sequence[str] = ADMIN,
+        project: str = "project1",
+        *,
+        token: str = "",
+    ) -> None:
         self._url = f"{url}/v2.0"
         self._session = requests.Session()
-        self._session.headers.update(
-            {"X-User-Id": "user1", "X-Project-Id": project, "X-Roles": ",".join(roles)}
-        )
+        user = {"X-User-Id": "user1", "X-Project-Id": project, "X-Roles": ",".join(roles)}
+        self._session.headers.update({"X-Auth-Token": token} if token else user)
 
     def create(self, kind: str, **fields: object) -> Entry:
         return self._entry("POST", kind, self._path(kind), fields)

@@ -6,10 +6,9 @@ import getpass
 import os
 import shutil
 import socket
-import subprocess
 from pathlib import Path
 
-from tools.openstack.processes import Server
+from tools.openstack.processes import Server, run
 
 SEARCH_PATH = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/sbin", "/sbin"])
 
@@ -22,21 +21,20 @@ def missing() -> str:
 
 
 class Database:
-    """A server with one empty schema, whose data is lost if the machine goes down.
+    """A server with empty schemas, whose data is lost if the machine goes down.
 
     :param directory: where everything of it lies; the path of the socket in it is 107 bytes at most
-    :param schema: the name of the schema
+    :param schemas: their names
     """
 
-    def __init__(self, directory: Path, schema: str) -> None:
+    def __init__(self, directory: Path, *schemas: str) -> None:
         self.directory = directory
-        self.schema = schema
+        self.schemas = schemas
         self._socket = directory / "socket"
         self._server: Server | None = None
 
-    @property
-    def url(self) -> str:
-        return f"mysql+pymysql://root@localhost/{self.schema}?unix_socket={self._socket}"
+    def url(self, schema: str) -> str:
+        return f"mysql+pymysql://root@localhost/{schema}?unix_socket={self._socket}"
 
     def start(self) -> None:
         """Make it, start it, and wait until it can be talked to."""
@@ -45,22 +43,16 @@ class Database:
         common = ["--no-defaults", f"--datadir={data}", f"--user={getpass.getuser()}"]
         if not data.exists():
             data.mkdir()
-            made = subprocess.run(
-                [
-                    "mariadb-install-db",
-                    *common,
-                    "--auth-root-authentication-method=normal",
-                    "--skip-test-db",
-                ],
-                env={**os.environ, "PATH": SEARCH_PATH},
-                capture_output=True,
-                text=True,
-                check=False,
+            run(
+                {**os.environ, "PATH": SEARCH_PATH},
+                "mariadb-install-db",
+                *common,
+                "--auth-root-authentication-method=normal",
+                "--skip-test-db",
             )
-            if made.returncode != 0:
-                raise RuntimeError(f"MariaDB made no data directory:\n{made.stdout}{made.stderr}")
         first = self.directory / "first.sql"
-        first.write_text(f"CREATE DATABASE IF NOT EXISTS {self.schema} CHARACTER SET utf8mb3;\n")
+        create = "CREATE DATABASE IF NOT EXISTS {} CHARACTER SET utf8mb3;\n"
+        first.write_text("".join(create.format(schema) for schema in self.schemas))
         command = [
             "mariadbd",
             *common,

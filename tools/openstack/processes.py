@@ -10,7 +10,8 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-START_SECONDS = 120
+#: far above what anything takes, for machines that others use as well
+START_SECONDS = 300
 STOP_SECONDS = 60
 
 
@@ -68,6 +69,25 @@ class Server:
     def log(self) -> str:
         """The last of what it wrote."""
         return self.output.read_text("utf-8", "replace")[-5000:]
+
+
+def run(environment: Mapping[str, str], *command: str | Path) -> str:
+    """What a command that comes to an end prints.
+
+    :raises RuntimeError: it failed; the message has the last of what it wrote
+    """
+    done = subprocess.run(
+        command,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode != 0:
+        output = f"{done.stdout}{done.stderr}"[-5000:]
+        raise RuntimeError(f"{Path(command[0]).name} failed:\n{output}")
+    return done.stdout
 
 
 def free_ports(number: int) -> list[int]:

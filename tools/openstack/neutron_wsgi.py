@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Neutron's API on a port of loopback: ``python -P wsgi.py PORT TTL --config-file FILE``.
+"""Neutron's API on a port of loopback: ``python -P neutron_wsgi.py PORT TTL --config-file FILE``.
 
 Runs in the virtual environment that has Neutron, which believes what the request's headers say of
 its user and roles. A request that says nothing is an administrator's. After TTL seconds Neutron

@@ -34,6 +34,8 @@ BINDING_FIELDS = frozenset(
 _TRUE = frozenset({"1", "t", "true", "on", "y", "yes"})
 _FALSE = frozenset({"0", "f", "false", "off", "n", "no"})
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+#: In a profile: the host whose agent, and not nova, wrote the ``pci_slot`` that is there.
+WRITTEN_BY = "sriov_agent_host"
 #: VIF types of a port that Neutron has not bound to the host it names.
 UNBOUND_VIF_TYPES = frozenset({"unbound", "binding_failed"})
 
@@ -116,7 +118,7 @@ def read_port(port: Json, host: str) -> PortPayload:
         revision_number=revision,
         bound=bound,
         network_id=fields.port_id(entry.get("network_id"), "network_id") if bound else "",
-        document={} if bound is False else dict(_document(entry)),
+        document={} if bound is False else dict(_document(entry, host)),
     )
 
 
@@ -171,7 +173,7 @@ def _bound(entry: Mapping[str, Json], host: str) -> bool | None:
     return host_id == host and not foreign and not sub_port
 
 
-def _document(entry: Mapping[str, Json]) -> Iterator[tuple[str, Json]]:
+def _document(entry: Mapping[str, Json], host: str) -> Iterator[tuple[str, Json]]:
     yield "mac", fields.mac(entry.get("mac_address"))
     yield "name", fields.text(entry.get("name", ""), "name")
     up = fields.boolean(entry.get("admin_state_up", True), "admin_state_up")
@@ -193,7 +195,7 @@ def _document(entry: Mapping[str, Json]) -> Iterator[tuple[str, Json]]:
     yield "vnic_type", vnic_type
     profile = mapping(entry.get("binding:profile") or {}, "binding:profile")
     details = mapping(entry.get("binding:vif_details") or {}, "binding:vif_details")
-    if profile.get("pci_slot") is not None:
+    if profile.get("pci_slot") is not None and profile.get(WRITTEN_BY, host) == host:
         yield "pci_slot", fields.pci_address(profile["pci_slot"], "binding:profile.pci_slot")
     if profile.get("physical_network") is not None:
         yield (
@@ -204,7 +206,8 @@ def _document(entry: Mapping[str, Json]) -> Iterator[tuple[str, Json]]:
         )
     owner = entry.get("device_owner")
     nova = isinstance(owner, str) and owner.startswith("compute:")
-    yield "plugged_by_nova", nova and profile.get("pci_slot") is not None
+    chosen = profile.get("pci_slot") is not None and WRITTEN_BY not in profile
+    yield "plugged_by_nova", nova and chosen
     if "trusted" in profile:
         yield "trust", _trusted(profile["trusted"], "binding:profile.trusted")
     else:

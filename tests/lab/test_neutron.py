@@ -111,7 +111,7 @@ def api(neutron, agent, pfs):
 
 
 def unused(pfs):
-    vfs = [witness.vf(pf["netdev"], index) for pf in pfs for index in range(7)]
+    vfs = [vf for pf in pfs for vf in witness.vfs(pf["netdev"])]
     return all(
         (vf["vlan"], vf["spoofchk"], vf["trust"]) == (0, True, False)
         and vf["rate"] == {"max_tx": 0, "min_tx": 0}
@@ -147,8 +147,7 @@ def active(api, port):
 def holder(pfs, mac):
     """(PF, VF) of the VF with this MAC address."""
     for pf in pfs:
-        for index in range(7):
-            vf = witness.vf(pf["netdev"], index)
+        for vf in witness.vfs(pf["netdev"]):
             if vf["address"] == mac:
                 return pf, vf
     return None

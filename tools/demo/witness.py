@@ -23,12 +23,19 @@ def pings(netns: str, address: str) -> bool:
     return subprocess.run(command, capture_output=True, check=False).returncode == 0
 
 
-def vf(pf_netdev: str, index: int) -> dict[str, Any]:
-    """One VF as ``ip link`` shows it; VLAN and its priority as ``vlan`` and ``qos``."""
+def vfs(pf_netdev: str) -> list[dict[str, Any]]:
+    """The VFs of a PF as ``ip link`` shows them; VLAN and its priority as ``vlan`` and ``qos``."""
     (link,) = json.loads(run("ip", "-j", "link", "show", "dev", pf_netdev))
-    found = next(vf for vf in link["vfinfo_list"] if vf["vf"] == index)
-    (vlan,) = found.get("vlan_list") or [{}]
-    return {**found, "vlan": vlan.get("vlan", 0), "qos": vlan.get("qos", 0)}
+    found = []
+    for vf in link["vfinfo_list"]:
+        (vlan,) = vf.get("vlan_list") or [{}]
+        found.append({**vf, "vlan": vlan.get("vlan", 0), "qos": vlan.get("qos", 0)})
+    return found
+
+
+def vf(pf_netdev: str, index: int) -> dict[str, Any]:
+    """One of them."""
+    return next(vf for vf in vfs(pf_netdev) if vf["vf"] == index)
 
 
 def open_vlans(leaf: str, port: str) -> set[int]:

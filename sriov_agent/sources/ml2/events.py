@@ -28,6 +28,8 @@ Json = object
 
 #: Of how many ports of other hosts the revision is remembered, against pushes that come late.
 _REMEMBERED = 10_000
+#: Above every revision Neutron gives: nothing follows a deletion.
+_DELETED = 2**62
 
 
 class Questions(Protocol):
@@ -94,6 +96,8 @@ class Events:
         :param segment: ``network_type``, ``segmentation_id`` and ``physical_network``
         """
         found = payloads.mapping(entry, "port")
+        if "binding:host_id" not in found:
+            raise InvalidField("binding:host_id", None, "the port does not say where it is bound")
         self._take(found, lambda: ovo.with_segment(payloads.read_port(found, self.host), segment))
 
     def network(self, entry: Json) -> None:
@@ -129,23 +133,26 @@ class Events:
         """A port that is gone for good."""
         with self._lock:
             self._touched.add(port_id)
-            self._foreign.pop(port_id, None)
             known = self.ports.get(port_id)
             ours = known is not None and known.bound
             if known:
                 self.ports.delete(port_id)
+            self._remember_foreign(port_id, _DELETED)
         if ours:
             self.wake(frozenset({port_id}))
 
     def policy(self, event_type: Json, primitive: Json) -> None:
-        """A QosPolicy as it is pushed or pulled; one that no port here has is left out."""
+        """A QosPolicy as it is pushed or pulled; one that no port here has or had is left out."""
         if event_type == "deleted":
             return
         policy_id, maximum, minimum = ovo.policy_rates(primitive)
-        if policy_id not in self.policies_in_use():
+        known = self.ports.policies()
+        if policy_id not in self.policies_in_use() | known.keys():
             return
-        if self.ports.policies().get(policy_id) != (maximum, minimum):
-            self.wake(self.ports.put_policy(policy_id, maximum, minimum))
+        if known.get(policy_id) != (maximum, minimum):
+            ports = self.ports.put_policy(policy_id, maximum, minimum)
+            if ports:
+                self.wake(ports)
 
     def policies_in_use(self) -> frozenset[str]:
         """The QoS policies of the ports bound here."""
@@ -241,7 +248,9 @@ class Endpoint:
     def __init__(self, events: Events) -> None:
         self._events = events
 
-    def push(self, context: Json, resource_list: Json = None, event_type: Json = "") -> None:
+    def push(
+        self, context: Json, resource_list: Json = None, event_type: Json = "", **more: Json
+    ) -> None:
         """Versioned objects were created, updated or deleted."""
         self._take("push", lambda: self._events.pushed(event_type, resource_list))
 

@@ -406,13 +406,16 @@ def test_a_network_that_changed_has_its_ports_asked_for(with_port):
     assert with_port.asked() == []
 
 
-def test_a_binding_that_changed_has_its_port_asked_for(agent):
-    agent.call("binding_activate", port_id=ID, host=HOST)
+@pytest.mark.parametrize("method", ["binding_activate", "binding_deactivate"])
+def test_a_binding_that_changed_has_its_port_asked_for(agent, method):
+    """Every host hears of it: those that the port does not concern do not ask."""
+    agent.call(method, port_id=ID, host=HOST, network_id=NETWORK_ID)
     assert agent.asked() == [("ports", {ID})]
-    agent.call("binding_activate", port_id=ID, host="compute2")
-    agent.call("binding_deactivate", port_id=ID, host="compute2", network_id=NETWORK_ID)
+    agent.call(method, port_id=ID, host="compute2", network_id=NETWORK_ID)
+    assert agent.asked() == []
+    agent.push(port())
     agent.asked()
-    agent.call("binding_deactivate", port_id=ID, host=HOST, network_id=NETWORK_ID)
+    agent.call(method, port_id=ID, host="compute2", network_id=NETWORK_ID)
     assert agent.asked() == [("ports", {ID})]
 
 

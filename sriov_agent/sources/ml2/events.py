@@ -107,9 +107,12 @@ class Events:
         if here:
             self.questions.ask_ports(here)
 
-    def binding(self, port_id: Json) -> None:
-        """A port whose bindings changed."""
-        self.questions.ask_ports({fields.port_id(port_id, "port_id")})
+    def binding(self, port_id: Json, host: Json) -> None:
+        """A port whose binding on a host changed; every host hears of it."""
+        port_id = fields.port_id(port_id, "port_id")
+        known = self.ports.get(port_id)
+        if host == self.host or (known and known.bound):
+            self.questions.ask_ports({port_id})
 
     def uplink_status(self, entry: Mapping[str, Json]) -> None:
         """Of a port as the API shows it, whether the uplink's state is propagated to the VF.
@@ -283,14 +286,13 @@ class Endpoint:
         self, context: Json, port_id: Json = None, host: Json = None, **more: Json
     ) -> None:
         """A port's binding on this host or another is the active one now."""
-        self._take("binding_activate", lambda: self._events.binding(port_id))
+        self._take("binding_activate", lambda: self._events.binding(port_id, host))
 
     def binding_deactivate(
         self, context: Json, port_id: Json = None, host: Json = None, **more: Json
     ) -> None:
         """A port's binding on a host is not the active one any more."""
-        if host == self._events.host:
-            self._take("binding_deactivate", lambda: self._events.binding(port_id))
+        self._take("binding_deactivate", lambda: self._events.binding(port_id, host))
 
     def _take(self, method: str, take: Callable[[], None]) -> None:
         self._events.counters.count("events.received")

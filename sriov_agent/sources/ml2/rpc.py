@@ -35,6 +35,8 @@ REPORTS, PLUGIN = "q-reports-plugin", "q-plugin"
 CHUNK = 20
 #: How often a message is sent again before the call fails; the caller asks again anyway.
 SEND_RETRIES = 1
+#: How long is waited for a message at a time.
+POLL_SECONDS = 1.0
 
 
 class Server:
@@ -182,6 +184,7 @@ class Listener:
         """Listen no more; waits for the broker, if need be for ever."""
         if self._server:
             self._server.stop()
+            self._server.cancel()
             self._server.wait()
 
 
@@ -205,6 +208,8 @@ class _FanoutServer(oslo_messaging.rpc.server.RPCServer):  # type: ignore[misc]
         listener = adapter._poll_style_listener
         for topic in self._topics:
             listener.conn.declare_fanout_consumer(topic, listener)
+        # A stop waits for the end of what is waited for at a time: seconds, if not said otherwise.
+        listener.conn.connection._poll_timeout = POLL_SECONDS
         # On a new connection all are declared again, the last one at last.
         *_, last = listener.conn._consumers
         declare = last.declare
@@ -215,6 +220,15 @@ class _FanoutServer(oslo_messaging.rpc.server.RPCServer):  # type: ignore[misc]
 
         last.declare = declare_again
         return adapter
+
+    def cancel(self) -> None:
+        """Consume no more, after a stop.
+
+        Else the broker, when it deletes the first queues, cancels their consumers, and
+        oslo.messaging takes that for a failure and leaves connection and queues as they are.
+        """
+        for consumer, tag in self.listener._poll_style_listener.conn._consumers.items():
+            consumer.cancel(tag)
 
 
 def reach(transport: "oslo_messaging.Transport") -> None:
@@ -256,8 +270,8 @@ def explained(error: Exception) -> str:
     if "PRECONDITION_FAILED" in text:
         said = printable(text[text.index("PRECONDITION_FAILED") :], 300)
         return (
-            f"{said}: somebody declared it otherwise; [oslo_messaging_rabbit] "
-            f"{_options(text)} must be as in neutron-server's configuration"
+            f"{said}: somebody declared it otherwise; [oslo_messaging_rabbit] {_options(text)} "
+            "must be as in neutron-server's configuration; if they are, delete it on the broker"
         )
     said = printable(text, 300)
     if "ACCESS_REFUSED" in text:
@@ -271,7 +285,6 @@ def explained(error: Exception) -> str:
 _TRANSIENT = "rabbit_transient_quorum_queue and rabbit_stream_fanout"
 _LASTING = "amqp_durable_queues and rabbit_quorum_queue"
 _BY_ARGUMENT = {
-    "auto_delete": "amqp_auto_delete",
     "x-expires": "rabbit_transient_queues_ttl",
     "x-max-age": "rabbit_transient_queues_ttl",
     "x-delivery-limit": "rabbit_quorum_delivery_limit",
@@ -286,8 +299,9 @@ def _options(text: str) -> str:
     if not found:
         return f"{_LASTING}, {_TRANSIENT}"
     argument, name = found.groups()
-    transient = "_fanout" in name or name.startswith("reply_")
-    return _BY_ARGUMENT.get(argument, _TRANSIENT if transient else _LASTING)
+    if "_fanout" in name or name.startswith("reply_"):
+        return _BY_ARGUMENT.get(argument, _TRANSIENT)
+    return _BY_ARGUMENT.get(argument, "amqp_auto_delete" if argument == "auto_delete" else _LASTING)
 
 
 def version_of(version: str) -> Callable[[type], type]:

@@ -37,7 +37,7 @@ RETRY_SECONDS = (1.0, 60.0)
 UNPUSHED_SECONDS = 75.0
 UNPUSHED_LIST_SECONDS = 5.0
 #: The most that is waited at a stop for threads that are busy with Neutron or the broker.
-STOP_SECONDS = 3.0
+STOP_SECONDS = 4.0
 
 
 class Ml2:
@@ -74,6 +74,7 @@ class Ml2:
         self._asking = Asking(self._ask)
         self._stop = threading.Event()
         self._listening = threading.Event()
+        self._closed = threading.Event()
         self._report = Report()
         self._said: dict[str, Said] = {}
         self._listed = bool(ports.all())
@@ -98,15 +99,17 @@ class Ml2:
         self._stop.set()
         self._listening.set()
         self._asking.stop()
-        closing = threading.Thread(target=self._close, name="closing", daemon=True)
-        closing.start()
-        closing.join(STOP_SECONDS)
+        threading.Thread(target=self._close, name="closing", daemon=True).start()
+        self._closed.wait(STOP_SECONDS)
 
     def _close(self) -> None:
-        for thread in self._threads:
-            thread.join()
+        listening, *others = self._threads
         try:
+            listening.join()
             self._listener.stop()
+            for thread in others:
+                thread.join()
+            self._closed.set()
             self._transport.cleanup()
         except Exception as error:
             LOG.info("the broker was not told that the agent stops: %s", rpc.explained(error))

@@ -197,6 +197,17 @@ def test_it_is_an_agent_that_lives(stack, source):
     assert row["configurations"]["device_mappings"] == {"physnet2": ["enp1s0"]}
 
 
+def test_an_agent_that_somebody_deletes_is_there_again_whole(api, source, agent):
+    (row,) = api.list("agent", host=source.host)
+    api.delete("agent", row["id"])
+
+    def versions():
+        rows = agent.call("q-reports-plugin", "1.4", "get_agents", host=[source.host])
+        return rows and rows[0]["id"] != row["id"] and rows[0]["resource_versions"]
+
+    assert until(versions) == agent_state.resource_versions()
+
+
 def test_nothing_is_known_before_neutron_was_asked(make):
     source = make()
     with pytest.raises(Unavailable):
@@ -369,7 +380,9 @@ def test_a_binding_that_is_activated_here_is_taken_over(stack, tmp_path, source,
         port = create(device_owner="compute:nova", device_id="vm1", binding_host_id=other.host)
         other.bound(port)
         path = f"ports/{port['id']}/bindings"
-        service.request("POST", path, json={"binding": {"host": source.host}})
+        service.request(
+            "POST", path, json={"binding": {"host": source.host, "vnic_type": "direct"}}
+        )
         time.sleep(1)
         assert source.binding(port) is None
         service.request("PUT", f"{path}/{source.host}/activate")
@@ -475,27 +488,20 @@ def test_its_queue_bears_the_name_of_its_host(stack, make):
         until(lambda: stack.broker.consumers(queue) == 0)
 
 
-@pytest.mark.parametrize(
-    ("given", "name", "option"),
-    [
-        ({"type": "fanout", "durable": True, "auto_delete": True}, "{}_fanout", "rabbit_transient"),
-        ({"type": "fanout", "durable": False, "auto_delete": False}, "{}_fanout", "amqp_auto_del"),
-        ({"type": "fanout", "durable": False, "auto_delete": True}, "", "quorum"),
-    ],
-)
-def test_an_exchange_that_was_declared_otherwise_is_said_with_the_option(
-    stack, make, caplog, given, name, option
-):
-    topic = "neutron-vo-Port-1.8"
+def test_an_exchange_that_was_declared_otherwise_is_said_with_the_option(stack, make, caplog):
+    name = "neutron-vo-Port-1.8_fanout"
     with stack.broker.connection() as connection:
-        exchange = kombu.Exchange(name.format(topic), **given)(connection.channel())
+        exchange = kombu.Exchange(name, "fanout", durable=True, auto_delete=True)
+        exchange = exchange(connection.channel())
         exchange.declare()
-        with make(port_version="1.8"):
+        with make(port_version="1.8") as source:
             (said, *_) = until(lambda: ours(caplog))
-        exchange.delete()
-    assert "PRECONDITION_FAILED" in said
-    assert exchange.name in said
-    assert option in said
+            exchange.delete()
+            # It is tried again, and heard of then.
+            until(lambda: None in source.woken)
+    assert said.count("PRECONDITION_FAILED") == 1
+    assert name in said
+    assert "rabbit_transient_quorum_queue" in said
     assert not tracebacks(caplog)
 
 

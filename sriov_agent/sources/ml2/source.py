@@ -32,8 +32,9 @@ Json = object
 
 #: The first and the longest time until Neutron is asked again, in seconds.
 RETRY_SECONDS = (1.0, 60.0)
-#: How long an agent that is new to Neutron may wait for pushes in its versions, and how often it
-#: lists its ports meanwhile. Source: ``VERSIONS_TTL`` in ``neutron/api/rpc/callbacks``.
+#: How long an agent that is new to Neutron, or had been given up, may wait for pushes in its
+#: versions, and how often it lists its ports meanwhile. Source: ``VERSIONS_TTL`` in
+#: ``neutron/api/rpc/callbacks``.
 UNPUSHED_SECONDS = 75.0
 UNPUSHED_LIST_SECONDS = 5.0
 #: The most that is waited at a stop for threads that are busy with Neutron or the broker.
@@ -147,7 +148,8 @@ class Ml2:
 
     def _live(self) -> None:
         """Report every ``report_interval`` seconds that the agent lives."""
-        first: dict[str, object] = agent_state.first_only(self._pins)
+        begin = agent_state.first_only(self._pins)
+        first: dict[str, object] = begin
         answered: str | None = ""
         retry = _delays()
         self._listening.wait()
@@ -160,20 +162,25 @@ class Ml2:
                 )
                 arguments = agent_state.report_arguments({**state, **first}, datetime.now(UTC))
                 answered = self._server.report_state(arguments)
-                first, retry = {}, _delays()
+                retry = _delays()
                 if answered is None:
                     LOG.error(
                         "Neutron ignored the report, which is older than neutron-server: set the "
                         "clock of this host"
                     )
+                elif answered == "new" and not first:
+                    # Somebody deleted the agent in Neutron: what to push is forgotten with it.
+                    first, pause = begin, 0.0
+                else:
+                    first = {}
             except SriovAgentError as error:
                 LOG.error("not reported: %s", error)
                 pause = min(pause, next(retry))
             except Exception:
                 LOG.exception("not reported")
-            if answered and (not before or answered == "revived"):
+            if answered and (not before or answered != "alive"):
                 LOG.info("Neutron says that this agent is %s", answered)
-                if answered == "new":
+                if answered != "alive":
                     self._pushed_from = time.monotonic() + UNPUSHED_SECONDS
                 self.ask_all()
             self._stop.wait(max(0.0, began + pause - time.monotonic()))

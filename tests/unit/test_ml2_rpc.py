@@ -4,7 +4,10 @@
 import pytest
 from oslo_config import cfg
 
+from sriov_agent.exceptions import ConfigError
+from sriov_agent.service import Agent
 from sriov_agent.sources.ml2 import rpc
+from tests.unit.test_service import MAPPED, Host
 
 
 def transport(tmp_path, url):
@@ -73,3 +76,9 @@ def test_what_the_broker_says_is_said_with_what_to_do(error, hint):
     said = rpc.explained(OSError(error))
     assert hint in said
     assert said.isprintable()
+
+
+def test_a_version_that_stops_all_pushes_ends_the_agent_before_it_begins(tmp_path):
+    more = "[agent]\nsource = ml2\n[ml2_agent]\nport_version = 1.99\n"
+    with pytest.raises(ConfigError, match=r"\[ml2_agent\] port_version: Port '1.99'"):
+        Agent(Host(tmp_path, MAPPED + more).conf)

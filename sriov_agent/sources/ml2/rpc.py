@@ -255,6 +255,7 @@ def broker(transport: "oslo_messaging.Transport") -> str:
 
 def transport(conf: cfg.ConfigOpts) -> "oslo_messaging.Transport":
     """The broker of ``transport_url`` and ``[oslo_messaging_rabbit]``."""
+    logging.getLogger("oslo.messaging._drivers.impl_rabbit").addFilter(_not_raised_too)
     oslo_messaging.set_transport_defaults(EXCHANGE)
     # Read of any configuration, and registered with the global one alone; the agent has neither.
     for name in ("metrics", "tracing"):
@@ -262,6 +263,13 @@ def transport(conf: cfg.ConfigOpts) -> "oslo_messaging.Transport":
         conf.register_opt(option, group)
         conf.set_override(option.name, False, group)
     return oslo_messaging.get_rpc_transport(conf)
+
+
+def _not_raised_too(record: logging.LogRecord) -> bool:
+    """Not what the driver logs and raises as well: whoever catches it says it with more."""
+    return not str(record.msg).startswith(
+        ("Failed to publish message", "Failed to declare consumer", "Unable to connect to AMQP")
+    )
 
 
 def explained(error: Exception) -> str:

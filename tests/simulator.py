@@ -163,6 +163,7 @@ class Simulator:
             replace(
                 topology.vf(address, vf.index, vf.settings),
                 held_by=held_by(_function(vf), vf.settings),
+                passed_through=_function(vf).passed_through,
             )
             for vf in self.vfs.values()
             if vf.pf == address

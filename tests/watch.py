@@ -13,8 +13,8 @@ from sriov_agent.core.actions import (
     WriteInterface,
 )
 from sriov_agent.core.intent import intent
-from sriov_agent.core.model import RELEASED
-from sriov_agent.core.state import ALL, Claim, Desired, Scope
+from sriov_agent.core.model import RELEASED, VfSettings
+from sriov_agent.core.state import ALL, PLUGGED_SETTINGS, Claim, Desired, Scope
 from tests.simulator import Simulator
 from tests.topology import vf_address
 from tests.worlds import World
@@ -109,6 +109,7 @@ class Watch:
             if self._desired().claims.get(port) == self.host.claims[port]:
                 wanted = self.bindings.ports[port].vf_settings().items()
                 assert change.items().items() <= wanted.items(), "a port's VF was reset"
+                self._plugged(port, address, change)
             if change.vlan and self.fabric_first:
                 cabling = self.host.cabling.get(action.pf)
                 at = cabling.switch_port if cabling else None
@@ -116,6 +117,13 @@ class Watch:
                     assert change.vlan in {s.vlan for s in self.host.fabric[at]}, (
                         "a VF went before the fabric"
                     )
+
+    def _plugged(self, port: str, address: str, change: VfSettings) -> None:
+        """What nova plugs is given MAC and VLAN by libvirt; the guest has it then."""
+        binding, vf = self.bindings.ports[port], self.host.vfs[address]
+        if binding.plugged_by_nova and (vf.net or vf.settings.mac != binding.mac):
+            touched = change.items().keys() & set(PLUGGED_SETTINGS)
+            assert not touched, "a VF was programmed in the place of who plugs it"
 
     def _desired(self) -> Desired:
         return intent(self.bindings, self.host.observe())

@@ -92,13 +92,15 @@ def vf_settings(shared: bool) -> st.SearchStrategy[VfSettings]:
 @st.composite
 def port_bindings(draw: st.DrawFn, number: int, shared: bool) -> PortBinding:
     vlan = draw(st.sampled_from(VLANS))
+    slot = draw(st.none() | st.none() | st.sampled_from(ALL_VFS))
     return binding(
         number,
         mac=port_mac(draw(st.sampled_from([number] * 5 + [1] * shared))),
         vlan=vlan,
         qos=draw(st.sampled_from((0, 0, 5))) if vlan else 0,
         physical_network=draw(st.sampled_from(["physnet2"] * 4 + ["physnet3", "elsewhere"])),
-        pci_slot=draw(st.none() | st.none() | st.sampled_from(ALL_VFS)),
+        pci_slot=slot,
+        plugged_by_nova=slot is not None and draw(st.booleans()),
         trust=draw(st.booleans()),
         link_state=draw(st.sampled_from(LinkState)),
         min_tx_rate=draw(st.sampled_from((0, 0, 10))),

@@ -264,6 +264,13 @@ class Ports:
             port.port_id for port in ports if port.document.get("qos_policy_id") == policy_id
         )
 
+    def keep_policies(self, policy_ids: frozenset[str]) -> None:
+        """Forget the QoS policies but these: nobody says any more what the others are."""
+        with self.database.transaction() as db:
+            rows = db.execute("SELECT policy_id FROM qos_policy").fetchall()
+            gone = [(row["policy_id"],) for row in rows if row["policy_id"] not in policy_ids]
+            db.executemany("DELETE FROM qos_policy WHERE policy_id = ?", gone)
+
     def policies(self) -> dict[str, tuple[int, int]]:
         """(max_tx_rate, min_tx_rate) in Mbit/s by QoS policy."""
         with self.database.transaction() as db:

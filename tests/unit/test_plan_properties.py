@@ -11,7 +11,8 @@ from sriov_agent.core.fields import ZERO_MAC
 from sriov_agent.core.intent import intent
 from sriov_agent.core.plan import plan
 from sriov_agent.core.report import PortState
-from sriov_agent.core.state import Bindings, Scope
+from sriov_agent.core.state import PLUGGED_SETTINGS, Bindings, Scope
+from sriov_agent.service import SETTLED
 from tests.simulator import SimulatedVf, Simulator
 from tests.topology import (
     CABLING,
@@ -106,12 +107,19 @@ def test_every_port_is_reported_and_met_means_seen(world, refuses):
 
     assert world.bindings.ports.keys() | world.bindings.invalid.keys() <= report.ports.keys()
     for port, entry in report.ports.items():
-        assert bool(entry.unmet) == (entry.state != PortState.MET)
-        if entry.state == PortState.MET:
+        assert bool(entry.unmet) == (entry.state not in SETTLED)
+        assert (entry.connected is True) == (entry.state == PortState.MET)
+        if entry.state in SETTLED:
             bound = world.bindings.ports[port]
             held = host.claims[port]
             lacking = host.learnt.get(held.pf, frozenset())
-            missing = bound.vf_settings().differing(host.vfs[held.vf].settings).items()
+            vf = host.vfs[held.vf]
+            wanted = bound.vf_settings()
+            if entry.state == PortState.UNPLUGGED:
+                assert bound.plugged_by_nova
+                assert vf.net or vf.settings.mac != bound.mac
+                wanted = wanted.without(PLUGGED_SETTINGS)
+            missing = wanted.differing(vf.settings).items()
             assert set(entry.unsupported) == missing.keys() <= lacking
             assert host.interfaces[port] == interface(bound, held.pf, held.index)
             if bound.vlan:

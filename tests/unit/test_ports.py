@@ -295,6 +295,80 @@ def test_a_port_whose_last_word_was_refused_is_invalid_until_the_next(ports):
     assert set(ports.bindings().ports) == {port_id(1)}
 
 
+POLICY = "cfe3a419-88e4-41d2-97e7-cb69fcee688d"
+
+
+def with_policy(number, **given):
+    fields = DOCUMENT | {"mac": port_mac(number), "qos_policy_id": POLICY}
+    return port(number, document=fields | given)
+
+
+def test_a_port_waits_for_the_rules_of_its_policy_and_follows_them(ports):
+    ports.put(with_policy(1))
+    ports.put(port(2))
+    assert ports.bindings().invalid == {
+        port_id(1): f"qos_policy_id '{POLICY}': its rules are not known yet"
+    }
+    assert ports.put_policy(POLICY, 5, 2) == {port_id(1)}
+    found = ports.bindings().ports
+    assert (found[port_id(1)].max_tx_rate, found[port_id(1)].min_tx_rate) == (5, 2)
+    assert (found[port_id(2)].max_tx_rate, found[port_id(2)].min_tx_rate) == (0, 0)
+    assert ports.put_policy(POLICY, 6, 0) == {port_id(1)}
+    assert ports.bindings().ports[port_id(1)].max_tx_rate == 6
+    assert ports.policies() == {POLICY: (6, 0)}
+
+
+def test_a_policy_wakes_no_port_that_left(ports):
+    ports.put(with_policy(1))
+    ports.unbind(port_id(1))
+    assert ports.put_policy(POLICY, 5, 0) == frozenset()
+
+
+def test_policies_that_nobody_has_are_forgotten(ports):
+    ports.put(with_policy(1))
+    ports.put_policy(POLICY, 5, 0)
+    ports.put_policy("other", 1, 0)
+    ports.keep_policies(frozenset({POLICY, "unheard of"}))
+    assert ports.policies() == {POLICY: (5, 0)}
+    ports.keep_policies(frozenset())
+    assert ports.policies() == {}
+
+
+def test_rates_that_contradict_each_other_are_refused(ports):
+    ports.put(with_policy(1))
+    ports.put_policy(POLICY, 5, 9)
+    assert ports.bindings().invalid[port_id(1)].startswith("min_tx_rate 9")
+
+
+@pytest.mark.parametrize(
+    ("propagated", "asked", "seen"),
+    [
+        (True, "auto", "auto"),
+        (False, "auto", "enable"),
+        (False, "disable", "disable"),
+        (True, "disable", "disable"),
+        (None, "auto", "auto"),
+    ],
+)
+def test_a_link_follows_its_uplink_where_that_is_propagated(ports, propagated, asked, seen):
+    told = {} if propagated is None else {"propagate_uplink_status": propagated}
+    ports.put(port(document=DOCUMENT | {"link_state": asked, **told}))
+    assert ports.bindings().ports[port_id(1)].link_state == seen
+
+
+def test_a_port_that_is_unbound_keeps_its_row_and_may_come_back(ports):
+    ports.put(port(revision=5))
+    assert ports.unbind(port_id(1)) is True
+    assert ports.unbind(port_id(1)) is False
+    assert ports.unbind(port_id(2)) is False
+    assert ports.bindings().ports == {}
+    assert ports.all() == []
+    assert ports.get(port_id(1)) == replace(port(revision=5), bound=False)
+    assert ports.put(port(revision=4)) is False
+    assert ports.put(port(revision=5)) is True
+    assert set(ports.bindings().ports) == {port_id(1)}
+
+
 def in_threads(*calls):
     """Run them at once and return what each returned or raised."""
     ready, results = threading.Barrier(len(calls)), {}

@@ -28,6 +28,8 @@ Json = object
 
 #: Of how many ports of other hosts the revision is remembered, against pushes that come late.
 _REMEMBERED = 10_000
+#: Above every revision Neutron gives: nothing follows a deletion.
+_DELETED = 2**62
 
 
 class Questions(Protocol):
@@ -94,6 +96,8 @@ class Events:
         :param segment: ``network_type``, ``segmentation_id`` and ``physical_network``
         """
         found = payloads.mapping(entry, "port")
+        if "binding:host_id" not in found:
+            raise InvalidField("binding:host_id", None, "the port does not say where it is bound")
         self._take(found, lambda: ovo.with_segment(payloads.read_port(found, self.host), segment))
 
     def network(self, entry: Json) -> None:
@@ -103,9 +107,12 @@ class Events:
         if here:
             self.questions.ask_ports(here)
 
-    def binding(self, port_id: Json) -> None:
-        """A port whose bindings changed."""
-        self.questions.ask_ports({fields.port_id(port_id, "port_id")})
+    def binding(self, port_id: Json, host: Json) -> None:
+        """A port whose binding on a host changed; every host hears of it."""
+        port_id = fields.port_id(port_id, "port_id")
+        known = self.ports.get(port_id)
+        if host == self.host or (known and known.bound):
+            self.questions.ask_ports({port_id})
 
     def uplink_status(self, entry: Mapping[str, Json]) -> None:
         """Of a port as the API shows it, whether the uplink's state is propagated to the VF.
@@ -129,23 +136,26 @@ class Events:
         """A port that is gone for good."""
         with self._lock:
             self._touched.add(port_id)
-            self._foreign.pop(port_id, None)
             known = self.ports.get(port_id)
             ours = known is not None and known.bound
             if known:
                 self.ports.delete(port_id)
+            self._remember_foreign(port_id, _DELETED)
         if ours:
             self.wake(frozenset({port_id}))
 
     def policy(self, event_type: Json, primitive: Json) -> None:
-        """A QosPolicy as it is pushed or pulled; one that no port here has is left out."""
+        """A QosPolicy as it is pushed or pulled; one that no port here has or had is left out."""
         if event_type == "deleted":
             return
         policy_id, maximum, minimum = ovo.policy_rates(primitive)
-        if policy_id not in self.policies_in_use():
+        known = self.ports.policies()
+        if policy_id not in self.policies_in_use() | known.keys():
             return
-        if self.ports.policies().get(policy_id) != (maximum, minimum):
-            self.wake(self.ports.put_policy(policy_id, maximum, minimum))
+        if known.get(policy_id) != (maximum, minimum):
+            ports = self.ports.put_policy(policy_id, maximum, minimum)
+            if ports:
+                self.wake(ports)
 
     def policies_in_use(self) -> frozenset[str]:
         """The QoS policies of the ports bound here."""
@@ -241,7 +251,9 @@ class Endpoint:
     def __init__(self, events: Events) -> None:
         self._events = events
 
-    def push(self, context: Json, resource_list: Json = None, event_type: Json = "") -> None:
+    def push(
+        self, context: Json, resource_list: Json = None, event_type: Json = "", **more: Json
+    ) -> None:
         """Versioned objects were created, updated or deleted."""
         self._take("push", lambda: self._events.pushed(event_type, resource_list))
 
@@ -274,14 +286,13 @@ class Endpoint:
         self, context: Json, port_id: Json = None, host: Json = None, **more: Json
     ) -> None:
         """A port's binding on this host or another is the active one now."""
-        self._take("binding_activate", lambda: self._events.binding(port_id))
+        self._take("binding_activate", lambda: self._events.binding(port_id, host))
 
     def binding_deactivate(
         self, context: Json, port_id: Json = None, host: Json = None, **more: Json
     ) -> None:
         """A port's binding on a host is not the active one any more."""
-        if host == self._events.host:
-            self._take("binding_deactivate", lambda: self._events.binding(port_id))
+        self._take("binding_deactivate", lambda: self._events.binding(port_id, host))
 
     def _take(self, method: str, take: Callable[[], None]) -> None:
         self._events.counters.count("events.received")

@@ -20,6 +20,8 @@ _SAME_IN_THE_API = (
     "id name network_id mac_address admin_state_up device_owner status revision_number "
     "qos_policy_id qos_network_policy_id trusted"
 ).split()
+#: The field of a rule that a VF's rate comes from; there are rules of other kinds.
+_RATES = {"QosBandwidthLimitRule": "max_kbps", "QosMinimumBandwidthRule": "min_kbps"}
 
 
 def name(primitive: Json) -> Json:
@@ -79,8 +81,7 @@ def api_port(entry: Mapping[str, Json]) -> dict[str, Json]:
     """
     found = {name: entry[name] for name in _SAME_IN_THE_API if name in entry}
     if entry.get("security") is not None:
-        security = data(entry["security"], "PortSecurity")
-        found["port_security_enabled"] = security.get("port_security_enabled")
+        found["port_security_enabled"] = _port_security(entry["security"])
     bindings = list(_objects(entry, "bindings", "PortBinding"))
     active = [binding for binding in bindings if binding.get("status") == _ACTIVE]
     binding = next(iter(active or bindings), {})
@@ -102,14 +103,14 @@ def policy_rates(primitive: Json) -> tuple[str, int, int]:
     """
     entry = data(primitive, "QosPolicy")
     policy_id = fields.port_id(entry.get("id"), "qos_policy_id")
-    rates = {"max_kbps": 0, "min_kbps": 0}
+    rates = dict.fromkeys(_RATES.values(), 0)
     for rule in _mappings(entry.get("rules") or [], "rules"):
         found = mapping(rule.get("versioned_object.data"), "rule")
         if found.get("direction", "egress") != "egress":
             continue
-        for name in rates:
-            if found.get(name) is not None and "Packet" not in str(rule["versioned_object.name"]):
-                rates[name] = fields.integer(found[name], name, 0, 2**31 - 1)
+        name = _RATES.get(str(rule.get("versioned_object.name")))
+        if name:
+            rates[name] = fields.integer(found.get(name), name, 0, 2**31 - 1)
     return policy_id, megabits(rates["max_kbps"]), megabits(rates["min_kbps"])
 
 
@@ -135,15 +136,24 @@ def _objects(entry: Mapping[str, Json], field: str, name: str) -> Iterator[Mappi
         yield data(primitive, name)
 
 
+def _port_security(primitive: Json) -> Json:
+    """What a PortSecurity says; of anything else itself, which whoever reads the port refuses."""
+    within = primitive.get("versioned_object.data") if isinstance(primitive, Mapping) else None
+    return within.get("port_security_enabled") if isinstance(within, Mapping) else primitive
+
+
 def _decoded(binding: Mapping[str, Json], field: str) -> Json:
-    """A field that is JSON in a string within the object, "" or ``None`` for nothing."""
+    """A field that is JSON in a string within the object, "" or ``None`` for nothing.
+
+    Other text stays text, which whoever reads the port refuses.
+    """
     text = binding.get(field)
-    if not isinstance(text, str):
+    if not isinstance(text, str) or not text:
         return text
     try:
-        return json.loads(text) if text else {}
-    except (ValueError, RecursionError) as error:
-        raise InvalidField(f"binding:{field}", text, "expected JSON") from error
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return text
 
 
 def _mappings(value: Json, field: str) -> list[Mapping[str, Json]]:

@@ -7,6 +7,7 @@ a context of ``is_admin`` alone is enough.
 """
 
 import logging
+import re
 import uuid
 import warnings
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
@@ -32,6 +33,10 @@ REPORTS, PLUGIN = "q-reports-plugin", "q-plugin"
 #: How many devices or objects one call is about; the server takes some 60 ms for a device.
 #: Source: ``rpc_resources_processing_step`` of neutron.conf.
 CHUNK = 20
+#: How often a message is sent again before the call fails; the caller asks again anyway.
+SEND_RETRIES = 1
+#: How long is waited for a message at a time.
+POLL_SECONDS = 1.0
 
 
 class Server:
@@ -46,9 +51,13 @@ class Server:
     def __init__(self, transport: "oslo_messaging.Transport", host: str, agent_id: str) -> None:
         self.host = host
         self.agent_id = agent_id
-        target = oslo_messaging.Target
-        self._reports = oslo_messaging.get_rpc_client(transport, target(topic=REPORTS))
-        self._plugin = oslo_messaging.get_rpc_client(transport, target(topic=PLUGIN))
+        self._broker = broker(transport)
+        self._reports, self._plugin = (
+            oslo_messaging.get_rpc_client(
+                transport, oslo_messaging.Target(topic=topic), retry=SEND_RETRIES
+            )
+            for topic in (REPORTS, PLUGIN)
+        )
 
     def report_state(self, arguments: Mapping[str, Json]) -> str | None:
         """``new``, ``alive`` or ``revived``; ``None`` where the report was ignored.
@@ -125,52 +134,128 @@ class Server:
                 f"{method}: Neutron failed ({error.exc_type}: {printable(str(error.value), 200)}); "
                 f"its log has more under {context['request_id']}"
             ) from error
-        except oslo_messaging.MessagingException as error:
-            raise Unavailable(f"{method}: {printable(str(error), 200)}") from error
+        except Exception as error:
+            # Beside those of oslo.messaging, errors of the libraries below it come through.
+            raise Unavailable(f"{method}: {self._broker}: {explained(error)}") from error
 
 
 class Listener:
     """Hears fanouts of several topics over one connection, one message after the other.
 
+    :param host: this host's name; the queues that oslo.messaging declares without need bear it,
+        so that each start finds those of the one before
     :param endpoint: its public methods are called as messages ask; see
         :class:`sriov_agent.sources.ml2.events.Endpoint`
+    :param lost: called when messages may have been lost, since the connection is a new one
     """
 
     def __init__(
-        self, transport: "oslo_messaging.Transport", topics: Sequence[str], endpoint: object
+        self,
+        transport: "oslo_messaging.Transport",
+        host: str,
+        topics: Sequence[str],
+        endpoint: object,
+        lost: Callable[[], None],
     ) -> None:
-        target = oslo_messaging.Target(topic=topics[0], server="sriov-agent-" + uuid.uuid4().hex)
-        self._server = _FanoutServer(
-            transport, target, oslo_messaging.RPCDispatcher([endpoint], None), topics[1:]
-        )
+        self._transport = transport
+        self._target = oslo_messaging.Target(topic=topics[0], server=f"sriov-agent.{host}")
+        self._topics = topics[1:]
+        self._dispatcher = oslo_messaging.RPCDispatcher([endpoint], None)
+        self._lost = lost
+        self._server: _FanoutServer | None = None
 
     def start(self) -> None:
-        """Begin to listen; waits until the broker can be reached."""
-        self._server.start(override_pool_size=1)
+        """Begin to listen; may be tried again.
+
+        :raises Unavailable: if the broker cannot be reached or refuses
+        """
+        # One that failed to start says nothing when it is started again, and hears nothing.
+        server = _FanoutServer(
+            self._transport, self._target, self._dispatcher, self._topics, self._lost
+        )
+        try:
+            reach(self._transport)
+            server.start(override_pool_size=1)
+        except Exception as error:
+            raise Unavailable(f"{broker(self._transport)}: {explained(error)}") from error
+        self._server = server
 
     def stop(self) -> None:
-        """Listen no more."""
-        self._server.stop()
-        self._server.wait()
+        """Listen no more; waits for the broker, if need be for ever."""
+        if self._server:
+            self._server.stop()
+            self._server.cancel()
+            self._server.wait()
 
 
 class _FanoutServer(oslo_messaging.rpc.server.RPCServer):  # type: ignore[misc]
     """A server of oslo.messaging, which is made for one topic, with the fanouts of more."""
 
-    def __init__(self, transport: Any, target: Any, dispatcher: Any, topics: Iterable[str]) -> None:
+    def __init__(
+        self,
+        transport: Any,
+        target: Any,
+        dispatcher: Any,
+        topics: Iterable[str],
+        lost: Callable[[], None],
+    ) -> None:
         super().__init__(transport, target, dispatcher, "threading")
         self._topics = tuple(topics)
+        self._lost = lost
 
     def _create_listener(self) -> Any:
         adapter = super()._create_listener()
         listener = adapter._poll_style_listener
         for topic in self._topics:
             listener.conn.declare_fanout_consumer(topic, listener)
+        # A stop waits for the end of what is waited for at a time: seconds, if not said otherwise.
+        listener.conn.connection._poll_timeout = POLL_SECONDS
+        # On a new connection all are declared again, the last one at last.
+        *_, last = listener.conn._consumers
+        declare = last.declare
+
+        def declare_again(connection: Any) -> None:
+            declare(connection)
+            self._lost()
+
+        last.declare = declare_again
         return adapter
+
+    def cancel(self) -> None:
+        """Consume no more, after a stop.
+
+        Else the broker, when it deletes the first queues, cancels their consumers, and
+        oslo.messaging takes that for a failure and leaves connection and queues as they are.
+        """
+        for consumer, tag in self.listener._poll_style_listener.conn._consumers.items():
+            consumer.cancel(tag)
+
+
+def reach(transport: "oslo_messaging.Transport") -> None:
+    """Connect to the broker once, and let go; oslo.messaging itself would try for ever.
+
+    :raises Exception: what the libraries raise if that cannot be done
+    """
+    driver = transport._driver
+    purpose = oslo_messaging._drivers.common.PURPOSE_LISTEN
+    driver._connection_pool.create(purpose, retry=len(driver._url.hosts) - 1).close()
+
+
+def broker(transport: "oslo_messaging.Transport") -> str:
+    """The broker's URL, without passwords."""
+    url = transport._driver._url
+    hosts = [
+        f"{host.username}@{host.hostname}:{host.port or 5672}"
+        if host.username
+        else f"{host.hostname}:{host.port or 5672}"
+        for host in url.hosts
+    ]
+    return f"{url.transport}://{','.join(hosts)}/{url.virtual_host or ''}"
 
 
 def transport(conf: cfg.ConfigOpts) -> "oslo_messaging.Transport":
     """The broker of ``transport_url`` and ``[oslo_messaging_rabbit]``."""
+    logging.getLogger("oslo.messaging._drivers.impl_rabbit").addFilter(_not_raised_too)
     oslo_messaging.set_transport_defaults(EXCHANGE)
     # Read of any configuration, and registered with the global one alone; the agent has neither.
     for name in ("metrics", "tracing"):
@@ -180,16 +265,51 @@ def transport(conf: cfg.ConfigOpts) -> "oslo_messaging.Transport":
     return oslo_messaging.get_rpc_transport(conf)
 
 
+def _not_raised_too(record: logging.LogRecord) -> bool:
+    """Not what the driver logs and raises as well: whoever catches it says it with more."""
+    return not str(record.msg).startswith(
+        ("Failed to publish message", "Failed to declare consumer", "Unable to connect to AMQP")
+    )
+
+
 def explained(error: Exception) -> str:
     """What the broker said, and the option that it may be about."""
-    text = printable(str(error), 300)
-    if "PRECONDITION_FAILED" not in text:
-        return text
-    return (
-        f"{text}: a queue or exchange is there with other arguments; [oslo_messaging_rabbit] "
-        "rabbit_quorum_queue, rabbit_transient_quorum_queue, rabbit_stream_fanout and "
-        "amqp_durable_queues must be as in neutron-server's configuration"
-    )
+    text = str(error)
+    if "PRECONDITION_FAILED" in text:
+        said = printable(text[text.index("PRECONDITION_FAILED") :], 300)
+        return (
+            f"{said}: somebody declared it otherwise; [oslo_messaging_rabbit] {_options(text)} "
+            "must be as in neutron-server's configuration; if they are, delete it on the broker"
+        )
+    said = printable(text, 300)
+    if "ACCESS_REFUSED" in text:
+        return f"{said}: user and password of [DEFAULT] transport_url must be as neutron-server's"
+    if "NOT_ALLOWED" in text:
+        return f"{said}: the virtual host of [DEFAULT] transport_url must be as neutron-server's"
+    return f"{said}: does the broker run, and is [DEFAULT] transport_url right?"
+
+
+#: Options of [oslo_messaging_rabbit] by the argument that differs. Source: ``impl_rabbit.py``.
+_TRANSIENT = "rabbit_transient_quorum_queue and rabbit_stream_fanout"
+_LASTING = "amqp_durable_queues and rabbit_quorum_queue"
+_BY_ARGUMENT = {
+    "x-expires": "rabbit_transient_queues_ttl",
+    "x-max-age": "rabbit_transient_queues_ttl",
+    "x-delivery-limit": "rabbit_quorum_delivery_limit",
+    "x-max-in-memory-length": "rabbit_quorum_max_memory_length",
+    "x-max-in-memory-bytes": "rabbit_quorum_max_memory_bytes",
+}
+
+
+def _options(text: str) -> str:
+    """The options that decide about the argument that a broker says differs."""
+    found = re.search(r"inequivalent arg '([^']*)' for (?:exchange|queue) '([^']*)'", text)
+    if not found:
+        return f"{_LASTING}, {_TRANSIENT}"
+    argument, name = found.groups()
+    if "_fanout" in name or name.startswith("reply_"):
+        return _BY_ARGUMENT.get(argument, _TRANSIENT)
+    return _BY_ARGUMENT.get(argument, "amqp_auto_delete" if argument == "auto_delete" else _LASTING)
 
 
 def version_of(version: str) -> Callable[[type], type]:

@@ -32,12 +32,13 @@ Json = object
 
 #: The first and the longest time until Neutron is asked again, in seconds.
 RETRY_SECONDS = (1.0, 60.0)
-#: How long an agent that is new to Neutron may wait for pushes in its versions, and how often it
-#: lists its ports meanwhile. Source: ``VERSIONS_TTL`` in ``neutron/api/rpc/callbacks``.
+#: How long an agent that is new to Neutron, or had been given up, may wait for pushes in its
+#: versions, and how often it lists its ports meanwhile. Source: ``VERSIONS_TTL`` in
+#: ``neutron/api/rpc/callbacks``.
 UNPUSHED_SECONDS = 75.0
 UNPUSHED_LIST_SECONDS = 5.0
-#: The most that is waited for threads that are busy with Neutron.
-STOP_SECONDS = 5.0
+#: The most that is waited at a stop for threads that are busy with Neutron or the broker.
+STOP_SECONDS = 4.0
 
 
 class Ml2:
@@ -68,10 +69,13 @@ class Ml2:
         self.events = Events(self.host, ports, counters, self)
         topics = [f"neutron-vo-{name}-{version}" for name, version in self._pins.items()]
         topics += [f"q-agent-notifier-{event}" for event in _EVENTS]
-        self._listener = rpc.Listener(self._transport, topics, Endpoint(self.events))
-        self._asking = _Asking(self._ask)
+        self._listener = rpc.Listener(
+            self._transport, self.host, topics, Endpoint(self.events), self.ask_all
+        )
+        self._asking = Asking(self._ask)
         self._stop = threading.Event()
         self._listening = threading.Event()
+        self._closed = threading.Event()
         self._report = Report()
         self._said: dict[str, Said] = {}
         self._listed = bool(ports.all())
@@ -79,9 +83,9 @@ class Ml2:
         self._threads = [
             threading.Thread(target=target, name=name, daemon=True)
             for name, target in (
-                ("heartbeat", self._live),
                 ("listener", self._listen),
-                ("asking", self._asking.run),
+                ("heartbeat", self._live),
+                ("asking", self._question),
             )
         ]
 
@@ -92,13 +96,24 @@ class Ml2:
             thread.start()
 
     def stop(self) -> None:
-        """Report no more. What still waits for Neutron ends with the process."""
+        """Report no more. What still waits for Neutron or the broker ends with the process."""
         self._stop.set()
+        self._listening.set()
         self._asking.stop()
-        if self._listening.is_set():
+        threading.Thread(target=self._close, name="closing", daemon=True).start()
+        self._closed.wait(STOP_SECONDS)
+
+    def _close(self) -> None:
+        listening, *others = self._threads
+        try:
+            listening.join()
             self._listener.stop()
-        for thread in self._threads:
-            thread.join(STOP_SECONDS)
+            for thread in others:
+                thread.join()
+            self._closed.set()
+            self._transport.cleanup()
+        except Exception as error:
+            LOG.info("the broker was not told that the agent stops: %s", rpc.explained(error))
 
     def bindings(self) -> Bindings:
         """The ports of this host now.
@@ -133,43 +148,60 @@ class Ml2:
 
     def _live(self) -> None:
         """Report every ``report_interval`` seconds that the agent lives."""
-        first: dict[str, object] = agent_state.first_only(self._pins)
+        begin = agent_state.first_only(self._pins)
+        first: dict[str, object] = begin
         answered: str | None = ""
+        retry = _delays()
+        self._listening.wait()
         while not self._stop.is_set():
             began = time.monotonic()
-            before, answered = answered, None
+            before, answered, pause = answered, None, self._report_interval
             try:
                 state = agent_state.agent_state(
                     self.host, self._state(self._report), str(uuid.uuid4())
                 )
                 arguments = agent_state.report_arguments({**state, **first}, datetime.now(UTC))
                 answered = self._server.report_state(arguments)
-                first = {}
+                retry = _delays()
                 if answered is None:
                     LOG.error(
                         "Neutron ignored the report, which is older than neutron-server: set the "
                         "clock of this host"
                     )
+                elif answered == "new" and not first:
+                    # Somebody deleted the agent in Neutron: what to push is forgotten with it.
+                    first, pause = begin, 0.0
+                else:
+                    first = {}
             except SriovAgentError as error:
                 LOG.error("not reported: %s", error)
+                pause = min(pause, next(retry))
             except Exception:
                 LOG.exception("not reported")
-            if answered and (not before or answered == "revived"):
+            if answered and (not before or answered != "alive"):
                 LOG.info("Neutron says that this agent is %s", answered)
-                if answered == "new":
+                if answered != "alive":
                     self._pushed_from = time.monotonic() + UNPUSHED_SECONDS
                 self.ask_all()
-            self._stop.wait(max(0.0, began + self._report_interval - time.monotonic()))
+            self._stop.wait(max(0.0, began + pause - time.monotonic()))
 
     def _listen(self) -> None:
-        while not self._stop.is_set():
+        """Begin to listen; before, Neutron is neither asked nor told anything."""
+        for delay in _delays():
+            if self._stop.is_set():
+                return
             try:
                 self._listener.start()
+            except SriovAgentError as error:
+                LOG.error("cannot listen to Neutron: %s", error)
+                self._stop.wait(delay)
+            else:
                 self._listening.set()
                 return
-            except Exception as error:
-                LOG.error("cannot listen to Neutron: %s", rpc.explained(error))
-                self._stop.wait(RETRY_SECONDS[0])
+
+    def _question(self) -> None:
+        self._listening.wait()
+        self._asking.run()
 
     def _ask(self, what: str, port_ids: frozenset[str]) -> None:
         """One question, in the thread that asks.
@@ -211,8 +243,10 @@ class Ml2:
         for entry in entries.values():
             with self._understood("port"):
                 self.events.uplink_status(entry)
-        self._pull_policies(self.events.policies_in_use())
         self.events.end_list(entries)
+        used = self.events.policies_in_use()
+        self._pull_policies(used)
+        self.ports.keep_policies(used | self.events.policies_in_use())
         self._listed = True
         self.events.wake(None)
         soon = time.monotonic() < self._pushed_from
@@ -263,21 +297,38 @@ _EVENTS = ("port-update", "port-delete", "network-update", "binding-activate", "
 _ORDER = ("status", "policies", "ports", "list", "uplink status")
 
 
-class _Asking:
-    """A thread's questions: of each kind one waits at most, and what fails is asked again."""
+def _delays() -> Iterator[float]:
+    """How long to wait before each new try, in seconds."""
+    delay, longest = RETRY_SECONDS
+    while True:
+        yield delay * random.uniform(0.8, 1.2)  # noqa: S311 - no secret
+        delay = min(delay * 2, longest)
 
-    def __init__(self, ask: Callable[[str, frozenset[str]], None]) -> None:
+
+class Asking:
+    """A thread's questions: of each kind one waits at most, and what fails is asked again.
+
+    :param ask: asks one, and raises if it is to be asked again
+    :param clock: seconds, as of :func:`time.monotonic`
+    """
+
+    def __init__(
+        self,
+        ask: Callable[[str, frozenset[str]], None],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._ask = ask
+        self._clock = clock
         self._condition = threading.Condition()
         self._due: dict[str, float] = {}
         self._ports: set[str] = set()
-        self._delay: dict[str, float] = {}
+        self._retry: dict[str, Iterator[float]] = {}
         self._stopped = False
 
     def put(self, what: str, port_ids: Iterable[str] = (), after: float = 0.0) -> None:
         """Have it asked, ``after`` so many seconds at the latest."""
         with self._condition:
-            at = time.monotonic() + after
+            at = self._clock() + after
             self._due[what] = min(at, self._due.get(what, at))
             self._ports |= set(port_ids)
             self._condition.notify()
@@ -290,34 +341,45 @@ class _Asking:
 
     def run(self) -> None:
         """Ask until :meth:`stop`."""
-        while (question := self._next()) is not None:
-            what, port_ids = question
-            try:
-                self._ask(what, port_ids)
-            except SriovAgentError as error:
-                self._again(what, port_ids)
-                LOG.error("%s: %s", what, error)
-            except Exception:
-                self._again(what, port_ids)
-                LOG.exception("%s: failed", what)
-            else:
-                self._delay.pop(what, None)
+        while not self._stopped:
+            if not self.step():
+                self._wait()
+
+    def step(self) -> bool:
+        """Ask what is due, one question; False if there is none."""
+        question = self._next()
+        if question is None:
+            return False
+        what, port_ids = question
+        try:
+            self._ask(what, port_ids)
+        except SriovAgentError as error:
+            LOG.error("%s: %s", what, error)
+            self._again(what, port_ids)
+        except Exception:
+            LOG.exception("%s: failed", what)
+            self._again(what, port_ids)
+        else:
+            self._retry.pop(what, None)
+        return True
 
     def _next(self) -> tuple[str, frozenset[str]] | None:
         with self._condition:
-            while not self._stopped:
-                now = time.monotonic()
-                for what in _ORDER:
-                    if self._due.get(what, float("inf")) <= now:
-                        del self._due[what]
-                        port_ids = frozenset(self._ports if what == "ports" else ())
-                        self._ports -= port_ids
-                        return what, port_ids
-                earliest = min(self._due.values(), default=None)
-                self._condition.wait(None if earliest is None else earliest - now)
+            now = self._clock()
+            for what in _ORDER:
+                if self._due.get(what, float("inf")) <= now:
+                    del self._due[what]
+                    port_ids = frozenset(self._ports if what == "ports" else ())
+                    self._ports -= port_ids
+                    return what, port_ids
         return None
 
+    def _wait(self) -> None:
+        with self._condition:
+            earliest = min(self._due.values(), default=None)
+            wait = None if earliest is None else earliest - self._clock()
+            if not self._stopped and (wait is None or wait > 0):
+                self._condition.wait(wait)
+
     def _again(self, what: str, port_ids: frozenset[str]) -> None:
-        shortest, longest = RETRY_SECONDS
-        delay = self._delay[what] = min(self._delay.get(what, shortest / 2) * 2, longest)
-        self.put(what, port_ids, after=delay * random.uniform(0.8, 1.2))  # noqa: S311 - no secret
+        self.put(what, port_ids, after=next(self._retry.setdefault(what, _delays())))

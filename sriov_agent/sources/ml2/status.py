@@ -33,7 +33,10 @@ def news(
     for port_id, binding in bindings.items():
         entry = report.ports.get(port_id)
         connected = entry.connected if entry else None
-        if connected is None or binding.link_state == LinkState.DISABLE:
+        if binding.link_state == LinkState.DISABLE:
+            # Neutron leaves it ACTIVE until it is told.
+            connected = False
+        if connected is None:
             continue
         answer = Said(connected, binding.revision_number, binding.status)
         if connected != (binding.status == _ACTIVE) and said.get(port_id) != answer:

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The composition root: configuration, adapters, the reconciling thread and its timers."""
+"""The reconciling thread, what wakes it, and its timers."""
 
-import dataclasses
-import functools
 import logging
 import queue
 import random
@@ -13,26 +11,19 @@ from collections.abc import Callable
 from oslo_config import cfg
 
 from sriov_agent import conf as options
+from sriov_agent import parts
 from sriov_agent.control import Control
 from sriov_agent.core.report import PortReport, PortState, Report
 from sriov_agent.core.state import ALL, Scope
 from sriov_agent.counters import Counters
-from sriov_agent.exceptions import ConfigError, SriovAgentError, Unavailable
+from sriov_agent.exceptions import SriovAgentError, Unavailable
 from sriov_agent.hook.background import Background
 from sriov_agent.hook.loader import load
 from sriov_agent.host.inventory import Inventory
-from sriov_agent.host.lldp.discovery import Discovery
-from sriov_agent.host.lldp.discovery import Source as LldpSource
-from sriov_agent.host.lldp.lldpd import Lldpd
-from sriov_agent.host.lldp.raw import Raw
-from sriov_agent.host.lldp.snmp import Credentials, Snmp
 from sriov_agent.host.netlink import Netlink
 from sriov_agent.host.watch import LinkWatch
 from sriov_agent.libvirt.files import InterfaceFiles
 from sriov_agent.reconciler import Reconciler
-from sriov_agent.sources.base import Source
-from sriov_agent.sources.local import Local
-from sriov_agent.sources.ports import Ports
 from sriov_agent.store import Store
 
 LOG = logging.getLogger(__name__)
@@ -89,14 +80,14 @@ class Agent:
     def __init__(self, conf: cfg.ConfigOpts, counters: Counters | None = None) -> None:
         self.counters = counters or Counters()
         self.store = Store(options.store_path(conf))
-        self.source = _source(conf, self.counters)
-        self.lldp = _discovery(conf)
+        self.source = parts.source(conf, self.counters)
+        self.lldp = parts.discovery(conf)
         hook = load(conf)
         self.fabric = Background(hook, self._answered, at_once=not hook.required)
         self.links = LinkWatch(self._link_changed)
         self.reconciler = Reconciler(
             source=self.source,
-            host=Inventory(_mappings(conf), Netlink(), excluded=options.excluded_vfs(conf)),
+            host=Inventory(parts.mappings(conf), Netlink(), excluded=options.excluded_vfs(conf)),
             lldp=self.lldp,
             interfaces=InterfaceFiles(options.interfaces_path(conf)),
             fabric=self.fabric,
@@ -214,10 +205,10 @@ class Agent:
             LOG.exception("a pass over %s failed", scope)
             self._failed()
             return
+        self.source.tell(report)
         self._reschedule(report, scope)
         self._say(report, scope)
         self._report = report
-        self.source.tell(report)
 
     def _failed(self) -> None:
         self.counters.count("passes.failed")
@@ -256,82 +247,3 @@ class Agent:
             self.store.save(report, self.counters.snapshot())
         except SriovAgentError as error:
             LOG.error("the report was not saved: %s", error)
-
-
-def _mappings(conf: cfg.ConfigOpts) -> tuple[tuple[str, str], ...]:
-    found = options.mappings(conf)
-    if not found:
-        raise ConfigError("[sriov_nic] physical_device_mappings is empty: the agent has no PF")
-    return found
-
-
-def _discovery(conf: cfg.ConfigOpts) -> Discovery:
-    raw = Raw() if "raw" in conf.lldp.sources else None
-    sources: list[LldpSource] = []
-    for name in conf.lldp.sources:
-        if name == "lldpd":
-            sources.append(Lldpd(conf.lldp.command, conf.lldp.timeout))
-        elif name == "snmp":
-            sources.append(snmp(conf))
-        elif raw:
-            sources.append(raw)
-    return Discovery(sources, conf.lldp.allowed_switches, witness=raw)
-
-
-def snmp(conf: cfg.ConfigOpts) -> Snmp:
-    """The SNMP agents of the configuration, as a source of LLDP neighbors."""
-    given = conf.lldp_snmp
-    credentials = Credentials(
-        **{field.name: getattr(given, field.name) for field in dataclasses.fields(Credentials)}
-    )
-    return Snmp(
-        given.host_agent,
-        given.switches,
-        credentials,
-        timeout=given.timeout,
-        retries=given.retries,
-        interval=given.interval,
-    )
-
-
-def _source(conf: cfg.ConfigOpts, counters: Counters) -> Source:
-    ports = Ports(options.ports_path(conf))
-    if conf.agent.source == "local":
-        return Local(ports, conf.local.poll_interval)
-    # A host without OpenStack loads no messaging.
-    if conf.agent.source == "ml2":
-        return _ml2(conf, ports, counters)
-    from sriov_agent.sources.notifications import Notifications  # noqa: PLC0415
-
-    return Notifications(conf, ports, counters)
-
-
-def _ml2(conf: cfg.ConfigOpts, ports: Ports, counters: Counters) -> Source:
-    from sriov_agent.sources import agent_state  # noqa: PLC0415
-    from sriov_agent.sources.ml2 import Ml2  # noqa: PLC0415
-
-    pins = {**agent_state.PINS, "Port": conf.ml2_agent.port_version}
-    configurations = functools.partial(
-        agent_state.configurations,
-        mappings=options.mappings(conf),
-        extensions=options.extensions(conf),
-        bandwidths=options.resource_provider_bandwidths(conf),
-        inventory_defaults=options.resource_provider_inventory_defaults(conf),
-        hypervisors=options.resource_provider_hypervisors(conf),
-    )
-
-    def state(report: Report) -> dict[str, object]:
-        claimed = {entry.claim.vf for entry in report.ports.values() if entry.claim}
-        known = bool(report.pfs)
-        return configurations(
-            devices=len(claimed) if known else None,
-            facts=agent_state.facts(report.pfs.values(), report.cabling, claimed),
-        )
-
-    return Ml2(
-        conf,
-        ports,
-        counters,
-        state=state,
-        pins=agent_state.resource_versions(pins, "[ml2_agent] port_version"),
-    )

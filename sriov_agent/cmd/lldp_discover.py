@@ -194,7 +194,7 @@ def _snmp(config_file: str | None) -> Source:
     from oslo_config import cfg  # noqa: PLC0415
 
     from sriov_agent import conf as options  # noqa: PLC0415
-    from sriov_agent.service import snmp  # noqa: PLC0415
+    from sriov_agent.parts import snmp  # noqa: PLC0415
 
     conf = options.register(cfg.ConfigOpts())
     try:

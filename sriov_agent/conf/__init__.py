@@ -159,6 +159,14 @@ ML2_AGENT_OPTS = [
         min=1.0,
         help="Seconds between two lists of this host's ports, when nothing is missed.",
     ),
+    cfg.BoolOpt(
+        "write_back",
+        default=False,
+        help=(
+            "Write VF and switch port of ports without nova into binding:profile. It takes a user "
+            "with the role service in [neutron], and Neutron binds the port anew for it."
+        ),
+    ),
 ]
 
 LLDP_OPTS = [

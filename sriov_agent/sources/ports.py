@@ -72,9 +72,9 @@ class Port:
     """One row: what was last said of a port.
 
     ``document`` holds the fields of a :class:`PortBinding`; VLAN and physical network may be
-    absent there when they come from the network. A ``qos_policy_id`` gives the rates, and
-    ``propagate_uplink_status`` tells ``auto`` from ``enable``. ``error`` is why the last word was
-    refused.
+    absent there when they come from the network. ``profile`` is Neutron's own. A
+    ``qos_policy_id`` gives the rates, and ``propagate_uplink_status`` tells ``auto`` from
+    ``enable``. ``error`` is why the last word was refused.
 
     ``binding_revision`` is the revision that told of the ``binding:*`` fields, ``None``: the same
     as of the rest. A tenant's word may be newer than what is known of those.
@@ -304,6 +304,7 @@ def _binding(
     policies: Mapping[object, sqlite3.Row],
 ) -> PortBinding:
     document = dict(port.document)
+    document.pop("profile", None)
     policy_id = document.pop("qos_policy_id", None)
     if policy_id is not None:
         if policy_id not in policies:

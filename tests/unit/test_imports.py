@@ -26,8 +26,9 @@ MAY_IMPORT: Mapping[str, frozenset[str]] = {
     "reconciler": frozenset({"core"}),
     "sources": frozenset({"core", "counters", "database"}),
     "store": frozenset({"core", "database"}),
-    "service": ADAPTERS | {"conf", "control", "core", "counters", "reconciler"},
-    "cmd": ADAPTERS | {"conf", "control", "core", "counters", "service"},
+    "parts": ADAPTERS | {"conf", "core", "counters"},
+    "service": ADAPTERS | {"conf", "control", "core", "counters", "parts", "reconciler"},
+    "cmd": ADAPTERS | {"conf", "control", "core", "counters", "parts", "service"},
 }
 
 #: parts that import the standard library alone
@@ -42,6 +43,7 @@ LIBRARY_HOMES: Mapping[str, tuple[str, ...]] = {
         "sriov_agent.conf",
         "sriov_agent.conf.*",
         "sriov_agent.hook.*",
+        "sriov_agent.parts",
         "sriov_agent.service",
         "sriov_agent.sources.notifications",
         "sriov_agent.sources.ml2.*",

@@ -463,7 +463,7 @@ def test_a_port_that_migrates_is_taken_where_its_active_binding_is(agent):
         ("port_update", {}),
         ("port_update", {"port": []}),
         ("port_update", {"port": {"id": ID}}),
-        ("port_update", {"port": shown(binding_host_id=None)}),
+        ("port_update", {"port": shown(binding_host_id=7)}),
         ("port_delete", {}),
         ("port_delete", {"port_id": "x"}),
         ("network_update", {}),

@@ -320,6 +320,8 @@ def _told_to_agents(entry: Mapping[str, Json]) -> Iterator[tuple[str, Json]]:
     policy = entry.get("qos_policy_id") or entry.get("qos_network_policy_id")
     if policy is not None:
         yield "qos_policy_id", fields.port_id(policy, "qos_policy_id")
+    if "binding:profile" in entry:
+        yield "profile", dict(payloads.mapping(entry["binding:profile"] or {}, "binding:profile"))
     propagated = entry.get("propagate_uplink_status")
     if propagated is not None:
         yield "propagate_uplink_status", fields.boolean(propagated, "propagate_uplink_status")

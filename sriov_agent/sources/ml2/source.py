@@ -11,6 +11,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import UTC, datetime
+from typing import Protocol
 
 from oslo_config import cfg
 
@@ -21,9 +22,10 @@ from sriov_agent.exceptions import InvalidField, SriovAgentError, Unavailable
 from sriov_agent.sources import agent_state
 from sriov_agent.sources import payload as payloads
 from sriov_agent.sources.base import Wake
-from sriov_agent.sources.ml2 import rpc
+from sriov_agent.sources.ml2 import rpc, write_back
 from sriov_agent.sources.ml2.events import Endpoint, Events
 from sriov_agent.sources.ml2.status import Said, news
+from sriov_agent.sources.neutron import Changed
 from sriov_agent.sources.ports import Ports
 
 LOG = logging.getLogger(__name__)
@@ -41,11 +43,20 @@ UNPUSHED_LIST_SECONDS = 5.0
 STOP_SECONDS = 4.0
 
 
+class Profiles(Protocol):
+    """Neutron's API, where ``binding:profile`` is written; see ``sources/neutron.py``."""
+
+    def update_binding_profile(
+        self, port_id: str, profile: Mapping[str, Json], revision: int
+    ) -> Json: ...
+
+
 class Ml2:
     """The ports that Neutron has bound to this host.
 
     :param state: what :func:`sriov_agent.sources.agent_state.configurations` makes of a report
     :param pins: versions of the objects that are pushed, by name
+    :param neutron: where VF and switch port of a port are written to; ``None``: nowhere
     """
 
     def __init__(
@@ -56,6 +67,7 @@ class Ml2:
         *,
         state: Callable[[Report], Mapping[str, Json]],
         pins: Mapping[str, str],
+        neutron: Profiles | None = None,
     ) -> None:
         self.ports = ports
         self.counters = counters
@@ -77,6 +89,7 @@ class Ml2:
         self._listening = threading.Event()
         self._closed = threading.Event()
         self._report = Report()
+        self._neutron = neutron
         self._said: dict[str, Said] = {}
         self._listed = bool(ports.all())
         self._pushed_from = 0.0
@@ -270,6 +283,7 @@ class Ml2:
         said = news(bindings, self._report, self._said)
         if not said:
             return
+        said = {port: word for port, word in said.items() if not self._wrote_back(port, word)}
         up = {port for port, word in said.items() if word.up}
         failed = self._server.set_status(up, said.keys() - up)
         for port, word in said.items():
@@ -282,6 +296,25 @@ class Ml2:
                 f"Neutron did not take the status of the ports {', '.join(sorted(failed))}; its "
                 "log says why"
             )
+
+    def _wrote_back(self, port_id: str, word: Said) -> bool:
+        """Whether the port's profile was written: Neutron binds it again and says so."""
+        row, entry = self.ports.get(port_id), self._report.ports.get(port_id)
+        if self._neutron is None or not word.up or row is None or entry is None:
+            return False
+        binding = self.ports.bindings().ports.get(port_id)
+        known = payloads.mapping(row.document.get("profile") or {}, "profile")
+        wanted = write_back.profile(binding, known, entry, self.host) if binding else None
+        if wanted is None:
+            return False
+        try:
+            self._neutron.update_binding_profile(port_id, wanted, row.revision_number)
+        except Changed:
+            self.ask_ports({port_id})
+        except SriovAgentError as error:
+            LOG.error("port %s: where it is was not written to its profile: %s", port_id, error)
+            return False
+        return True
 
     @contextlib.contextmanager
     def _understood(self, what: str) -> Iterator[None]:

@@ -53,7 +53,8 @@ class VfSettings:
 
     def without(self, names: Iterable[str]) -> VfSettings:
         """These settings with ``names`` not asked."""
-        return dataclasses.replace(self, **dict.fromkeys(names))
+        asked = [name for name in names if getattr(self, name) is not None]
+        return dataclasses.replace(self, **dict.fromkeys(asked)) if asked else self
 
 
 SETTINGS = tuple(f.name for f in dataclasses.fields(VfSettings))

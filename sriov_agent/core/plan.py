@@ -180,10 +180,12 @@ def _vfs(desired: Desired, observed: Observed, scope: Scope) -> Iterator[Action]
     for address, pf in sorted(observed.pfs.items()):
         changes: list[tuple[int, VfSettings]] = []
         for vf in pf.vfs:
-            wanted = wanted_of(vf, pf, claims.get(vf.address), desired)
-            change = _whole(wanted.differing(vf.settings), wanted)
             claim = claims.get(vf.address)
-            if claim and claim.unset and wanted.mac == claim.mac:
+            if claim is None:
+                continue
+            wanted = wanted_of(vf, pf, claim, desired)
+            change = _whole(wanted.differing(vf.settings), wanted)
+            if claim.unset and wanted.mac == claim.mac:
                 change = dataclasses.replace(change, mac=wanted.mac)
             if change.items():
                 changes.append((vf.index, change))

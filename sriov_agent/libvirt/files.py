@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """One interface XML file a port, for ``virsh attach-device`` or a domain's definition."""
 
+import contextlib
 import os
 import tempfile
 from pathlib import Path
@@ -16,6 +17,7 @@ class InterfaceFiles:
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
+        self._known: dict[str, tuple[tuple[int, int, int], Interface | None]] = {}
 
     def path(self, port_id: str) -> Path:
         """Where the port's XML is, or would be."""
@@ -26,26 +28,31 @@ class InterfaceFiles:
 
         :raises Unavailable: if the directory cannot be read
         """
-        found: dict[str, Interface | None] = {}
+        found: dict[str, tuple[tuple[int, int, int], Interface | None]] = {}
         try:
             self.directory.mkdir(parents=True, exist_ok=True)
-            for path in self.directory.iterdir():
-                try:
-                    port_id = fields.port_id(path.stem)
-                except InvalidField:
-                    continue
-                if path != self.path(port_id):
-                    continue
-                try:
-                    found[port_id] = xml.parse(path.read_text("utf-8"))
-                except (InvalidField, UnicodeDecodeError, IsADirectoryError, FileNotFoundError):
-                    found[port_id] = None
+            with os.scandir(self.directory) as entries:
+                for entry in entries:
+                    with contextlib.suppress(InvalidField, FileNotFoundError):
+                        stem, _, suffix = entry.name.rpartition(".")
+                        port_id = fields.port_id(stem)
+                        if suffix == "xml" and port_id == stem:
+                            seen = entry.stat()
+                            version = (seen.st_ino, seen.st_mtime_ns, seen.st_size)
+                            known = self._known.get(port_id)
+                            if known is None or known[0] != version:
+                                known = version, _parsed(Path(entry.path))
+                            found[port_id] = known
         except OSError as error:
             raise Unavailable(f"interface files in {self.directory}: {error}") from error
-        return found
+        self._known = found
+        return {port_id: interface for port_id, (_, interface) in found.items()}
 
     def write(self, port_id: str, interface: Interface) -> None:
-        """Write the port's file whole or not at all."""
+        """Write the port's file whole or not at all.
+
+        What a power cut leaves of it is seen by the next pass, and written again.
+        """
         try:
             with tempfile.NamedTemporaryFile(
                 "w", encoding="utf-8", dir=self.directory, suffix=".tmp", delete=False
@@ -53,8 +60,6 @@ class InterfaceFiles:
                 new = Path(file.name)
                 try:
                     file.write(xml.render(interface))
-                    file.flush()
-                    os.fsync(file.fileno())
                     new.chmod(0o644)
                     new.replace(self.path(port_id))
                 except OSError:
@@ -69,3 +74,10 @@ class InterfaceFiles:
             self.path(port_id).unlink(missing_ok=True)
         except OSError as error:
             raise Unavailable(f"interface file {self.path(port_id)}: {error}") from error
+
+
+def _parsed(path: Path) -> Interface | None:
+    try:
+        return xml.parse(path.read_text("utf-8"))
+    except (InvalidField, UnicodeDecodeError, IsADirectoryError):
+        return None

@@ -97,12 +97,11 @@ class Sysfs:
     def device_address(self, netdev: str) -> str:
         """The PCI address of a network device, its own name where it has none."""
         device = f"{self._net}/{netdev}/device"
-        return _target(device) if os.path.exists(device) else netdev
+        return _target(device) or netdev
 
     def driver(self, netdev: str) -> str:
         """The driver of a network device, "" where it has none."""
-        driver = f"{self._net}/{netdev}/device/driver"
-        return _target(driver) if os.path.exists(driver) else ""
+        return _target(f"{self._net}/{netdev}/device/driver")
 
     def vfs(self, address: str) -> tuple[Function, ...]:
         """The VFs of a PF by index.
@@ -123,22 +122,25 @@ class Sysfs:
             raise Unavailable(f"PF {address}: {error}") from error
 
     def _function(self, device: str, index: int) -> Function:
-        driver = f"{device}/driver"
-        names = _names(f"{device}/net")
+        try:
+            names = os.listdir(f"{device}/net")
+            net = True
+        except (FileNotFoundError, NotADirectoryError):
+            names, net = [], False
         return Function(
-            address=_target(device),
+            address=os.path.basename(os.readlink(device)),
             index=index,
-            driver=_target(driver) if os.path.exists(driver) else None,
+            driver=_target(f"{device}/driver") or None,
             netdev=names[0] if names else None,
-            net=os.path.isdir(f"{device}/net"),
+            net=net,
             used=(used := self._used(names[0]) if names else ""),
             macvtap=self._macvtap(names[0]) if used else "",
         )
 
     def _used(self, name: str) -> str:
         netdev = f"{self._net}/{name}"
-        if os.path.exists(f"{netdev}/master"):
-            return f"netdev {name} is a port of {_target(f'{netdev}/master')}"
+        if master := _target(f"{netdev}/master"):
+            return f"netdev {name} is a port of {master}"
         if int(_text(f"{netdev}/flags"), 16) & _IFF_UP:
             return f"netdev {name} is up"
         return ""
@@ -157,8 +159,11 @@ def _names(directory: str) -> list[str]:
 
 
 def _target(link: str) -> str:
-    """The name of what a link leads to."""
-    return os.path.basename(os.path.realpath(link))
+    """The name of what a link leads to, "" where there is none."""
+    try:
+        return os.path.basename(os.readlink(link))
+    except FileNotFoundError:
+        return ""
 
 
 def _text(path: str) -> str:

@@ -197,15 +197,17 @@ def test_it_is_an_agent_that_lives(stack, source):
     assert row["configurations"]["device_mappings"] == {"physnet2": ["enp1s0"]}
 
 
-def test_an_agent_that_somebody_deletes_is_there_again_whole(api, source, agent):
-    (row,) = api.list("agent", host=source.host)
-    api.delete("agent", row["id"])
-
-    def versions():
-        rows = agent.call("q-reports-plugin", "1.4", "get_agents", host=[source.host])
-        return rows and rows[0]["id"] != row["id"] and rows[0]["resource_versions"]
-
-    assert until(versions) == agent_state.resource_versions()
+def test_an_agent_that_somebody_deletes_is_pushed_to_as_before(stack, api, make, agent, create):
+    pushes = agent.pushes("Port", "1.9")
+    with make(port_version="1.9") as source:
+        (row,) = until(lambda: api.list("agent", host=source.host))
+        api.delete("agent", row["id"])
+        until(lambda: alive(stack, source.host))
+        # The API looks again what agents want, once a second here.
+        time.sleep(QUIET_SECONDS)
+        port = create()
+        _, data = pushes.get(timeout=PATIENCE)
+        assert data["id"] == port["id"]
 
 
 def test_nothing_is_known_before_neutron_was_asked(make):

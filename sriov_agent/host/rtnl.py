@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Reads the VFs of a PF out of an ``RTM_NEWLINK`` message: bytes in, data out.
+"""VFs of a PF in rtnetlink's messages: data into ``RTM_SETLINK``, and out of ``RTM_NEWLINK``.
 
 The list attribute ``IFLA_VFINFO_LIST`` has a 16-bit length, which wraps on a PF with more VFs
 than 64 KiB can hold; ``ip link`` then shows a "Truncated VF list". The entries are all in the
@@ -8,7 +8,7 @@ believing the list's length. Source: ``include/uapi/linux/if_link.h``, ``net/cor
 """
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from sriov_agent.core.model import LinkState, VfSettings
@@ -16,8 +16,8 @@ from sriov_agent.exceptions import Unavailable
 
 NLMSG_ERROR, NLMSG_DONE = 2, 3
 _NLMSG_HEADER = struct.Struct("=IHHII")
-_NLM_F_REQUEST, _NLM_F_DUMP_INTR, _NLM_F_DUMP = 0x1, 0x10, 0x300
-_RTM_GETLINK = 18
+_NLM_F_REQUEST, _NLM_F_ACK, _NLM_F_DUMP_INTR, _NLM_F_DUMP = 0x1, 0x4, 0x10, 0x300
+_RTM_GETLINK, _RTM_SETLINK = 18, 19
 _RTEXT_FILTER_VF, _RTEXT_FILTER_SKIP_STATS = 1, 8
 _IFINFOMSG = struct.Struct("=BxHiII")
 _ATTRIBUTE = struct.Struct("=HH")
@@ -75,6 +75,50 @@ def dump_request() -> bytes:
     body += _ATTRIBUTE.pack(_ATTRIBUTE.size + len(mask), _IFLA_EXT_MASK) + mask
     length = _NLMSG_HEADER.size + len(body)
     return _NLMSG_HEADER.pack(length, _RTM_GETLINK, _NLM_F_REQUEST | _NLM_F_DUMP, 1, 0) + body
+
+
+def set_request(index: int, changes: Iterable[tuple[int, VfSettings]], sequence: int) -> bytes:
+    """A request to set what changes on VFs of the device with this interface index.
+
+    What the kernel takes as one attribute is sent whole: 0 for the partner that is not asked.
+    """
+    vfs = b"".join(_vf_info(vf, change) for vf, change in changes)
+    body = _IFINFOMSG.pack(0, 0, index, 0, 0) + _attribute(_IFLA_VFINFO_LIST, vfs)
+    length = _NLMSG_HEADER.size + len(body)
+    flags = _NLM_F_REQUEST | _NLM_F_ACK
+    return _NLMSG_HEADER.pack(length, _RTM_SETLINK, flags, sequence, 0) + body
+
+
+def _vf_info(vf: int, change: VfSettings) -> bytes:
+    found = b""
+    if change.mac is not None:
+        octets = bytes.fromhex(change.mac.replace(":", ""))
+        found += _attribute(_VF_MAC, struct.pack("=I32s", vf, octets))
+    if change.vlan is not None or change.qos is not None:
+        vlan = struct.pack("=III", vf, change.vlan or 0, change.qos or 0)
+        found += _attribute(_VF_VLAN, vlan)
+    if change.spoofchk is not None:
+        found += _attribute(_VF_SPOOFCHK, struct.pack("=II", vf, change.spoofchk))
+    if change.trust is not None:
+        found += _attribute(_VF_TRUST, struct.pack("=II", vf, change.trust))
+    if change.link_state is not None:
+        state = LINK_STATES.index(change.link_state)
+        found += _attribute(_VF_LINK_STATE, struct.pack("=II", vf, state))
+    if change.min_tx_rate is not None or change.max_tx_rate is not None:
+        rates = struct.pack("=III", vf, change.min_tx_rate or 0, change.max_tx_rate or 0)
+        found += _attribute(_VF_RATE, rates)
+    return _attribute(_IFLA_VF_INFO, found)
+
+
+def _attribute(kind: int, payload: bytes) -> bytes:
+    """Every payload here is a multiple of four bytes, as rtnetlink aligns them."""
+    return _ATTRIBUTE.pack(_ATTRIBUTE.size + len(payload), kind) + payload
+
+
+def sequence_of(message: bytes) -> int:
+    """The number of the request that a message answers."""
+    _, _, _, sequence, _ = _NLMSG_HEADER.unpack_from(message)
+    return int(sequence)
 
 
 def messages(data: bytes) -> Iterator[tuple[int, bool, bytes]]:

@@ -13,12 +13,12 @@ import sys
 from pathlib import Path
 
 import pytest
-from pyroute2 import NetlinkError
+from pyroute2.netlink.rtnl.ifinfmsg import ifinfmsg
 
 from sriov_agent.core.model import RELEASED, SETTINGS, VfSettings
 from sriov_agent.exceptions import Refused, Unsupported
-from sriov_agent.host.netlink import BATCH, Netlink, _batches, _parts, _refusal, _vf_info
-from sriov_agent.host.rtnl import Link
+from sriov_agent.host.netlink import BATCH, Netlink, _batches, _parts, _refusal
+from sriov_agent.host.rtnl import Link, set_request
 
 LO = Link(index=1, name="lo", mac="00:00:00:00:00:00", carrier=False)
 
@@ -60,21 +60,47 @@ def test_parts_are_the_kernels_attributes_and_together_the_whole():
 
 
 @pytest.mark.parametrize(
-    ("change", "info"),
+    ("change", "attributes"),
     [
         ({}, {}),
-        ({"mac": "02:5a:0d:c4:39:77"}, {"mac": "02:5a:0d:c4:39:77"}),
-        ({"vlan": 15}, {"vlan": {"vlan": 15, "qos": 0}}),
-        ({"vlan": 0, "qos": 0}, {"vlan": {"vlan": 0, "qos": 0}}),
-        ({"vlan": 15, "qos": 3}, {"vlan": {"vlan": 15, "qos": 3}}),
-        ({"spoofchk": False, "trust": True}, {"spoofchk": 0, "trust": 1}),
-        ({"link_state": "disable"}, {"link_state": 2}),
-        ({"max_tx_rate": 100}, {"rate": {"min_tx_rate": 0, "max_tx_rate": 100}}),
-        ({"min_tx_rate": 0}, {"rate": {"min_tx_rate": 0, "max_tx_rate": 0}}),
+        ({"mac": "02:5a:0d:c4:39:77"}, {"MAC": {"mac": "02:5a:0d:c4:39:77"}}),
+        ({"vlan": 15}, {"VLAN": {"vlan": 15, "qos": 0}}),
+        ({"vlan": 0, "qos": 0}, {"VLAN": {"vlan": 0, "qos": 0}}),
+        ({"vlan": 15, "qos": 3}, {"VLAN": {"vlan": 15, "qos": 3}}),
+        (
+            {"spoofchk": False, "trust": True},
+            {"SPOOFCHK": {"spoofchk": 0}, "TRUST": {"trust": 1}},
+        ),
+        ({"link_state": "disable"}, {"LINK_STATE": {"link_state": 2}}),
+        ({"max_tx_rate": 100}, {"RATE": {"min_tx_rate": 0, "max_tx_rate": 100}}),
+        ({"min_tx_rate": 0}, {"RATE": {"min_tx_rate": 0, "max_tx_rate": 0}}),
+        (
+            RELEASED.items(),
+            {
+                "MAC": {"mac": "00:00:00:00:00:00"},
+                "VLAN": {"vlan": 0, "qos": 0},
+                "SPOOFCHK": {"spoofchk": 1},
+                "TRUST": {"trust": 0},
+                "LINK_STATE": {"link_state": 0},
+                "RATE": {"min_tx_rate": 0, "max_tx_rate": 0},
+            },
+        ),
     ],
 )
-def test_only_what_changes_is_in_the_message(change, info):
-    assert _vf_info(3, VfSettings(**change)) == {"vf": 3, **info}
+def test_only_what_changes_is_in_the_message(change, attributes):
+    """As pyroute2 reads it, which knows the kernel's attributes by itself."""
+    message = ifinfmsg(set_request(7, [(3, VfSettings(**change)), (5, VfSettings(trust=True))], 9))
+    message.decode()
+    assert message["index"] == 7
+    assert (message["header"]["type"], message["header"]["flags"]) == (19, 5)
+    assert message["header"]["sequence_number"] == 9
+    first, second = message.get_attr("IFLA_VFINFO_LIST").get_attrs("IFLA_VF_INFO")
+    told = {
+        name.removeprefix("IFLA_VF_"): {key: dict(value)[key] for key in dict(value)}
+        for name, value in first["attrs"]
+    }
+    assert told == {name: {"vf": 3, **value} for name, value in attributes.items()}
+    assert dict(second.get_attr("IFLA_VF_TRUST")) == {"vf": 5, "trust": 1}
 
 
 @pytest.mark.parametrize(
@@ -87,7 +113,7 @@ def test_only_what_changes_is_in_the_message(change, info):
     ],
 )
 def test_only_what_the_device_lacks_is_unsupported(code, kind):
-    refusal = _refusal(LO, 3, "trust", NetlinkError(code))
+    refusal = _refusal(LO, 3, "trust", code)
     assert type(refusal) is kind
     assert str(refusal).startswith("VF 3 of lo: the kernel refused trust (")
     assert os.strerror(code) in str(refusal)

@@ -13,12 +13,15 @@ import pytest
 from oslo_config import cfg
 
 from sriov_agent import conf as options
+from sriov_agent.core.model import Segment
 from sriov_agent.core.report import PortReport, PortState, Report
+from sriov_agent.core.state import Claim
 from sriov_agent.counters import Counters
 from sriov_agent.exceptions import Unavailable
 from sriov_agent.sources import agent_state
 from sriov_agent.sources.ml2 import Ml2
 from sriov_agent.sources.ports import Ports
+from tests.topology import LEAF_A, PF_A
 from tools.openstack.api import SERVICE
 from tools.openstack.stack import QUEUES
 
@@ -39,7 +42,7 @@ def until(condition, patience=PATIENCE):
 class Source:
     """Ml2 of one host, with a memory of whom it woke; a context manager."""
 
-    def __init__(self, directory, host, *conf_files, more="", port_version="1.7"):
+    def __init__(self, directory, host, *conf_files, more="", port_version="1.7", neutron=None):
         config = directory / f"{host}.conf"
         config.write_text(
             f"[DEFAULT]\nhost = {host}\nrpc_response_timeout = 10\n"
@@ -64,6 +67,7 @@ class Source:
                 hypervisors={},
             ),
             pins=agent_state.resource_versions({**agent_state.PINS, "Port": port_version}),
+            neutron=neutron,
         )
 
     def __enter__(self):
@@ -248,7 +252,7 @@ def test_a_restart_changes_no_status(api, make, create, shows):
     with make() as second:
         assert second.binding(port)
         second.tell(port)
-        until(lambda: None in second.woken)
+        until(lambda: second.count("lists"))
         second.tell(port)
         time.sleep(QUIET_SECONDS)
     after = api.show("port", port["id"])
@@ -439,6 +443,69 @@ MALFORMED = [
     message(["push"], {}),
     "\x00\x1b[2J",
 ]
+
+
+def test_a_trunk_carries_the_networks_of_its_subports(api, source, network, create):
+    other = api.create(
+        "network",
+        provider_network_type="vlan",
+        provider_physical_network="physnet2",
+        provider_segmentation_id=1501,
+    )
+    parent = create(binding_host_id="")
+    sub_port = create(binding_host_id="", network_id=other["id"], device_owner="")
+    tagged = {"port_id": sub_port["id"], "segmentation_type": "vlan", "segmentation_id": 1501}
+    trunk = api.create("trunk", port_id=parent["id"], sub_ports=[tagged])
+    api.update("port", parent["id"], binding_host_id=source.host)
+    found = source.bound(parent, vlan=0)
+    assert set(found.trunk) == {
+        Segment(15, network["id"], tagged=False),
+        Segment(1501, other["id"]),
+    }
+    api.update("port", parent["id"], binding_host_id="")
+    source.gone(parent)
+    api.delete("trunk", trunk["id"])
+
+
+class Profiles:
+    """Neutron's API for who may write profiles: nova, or an agent that is given the role."""
+
+    def __init__(self, stack):
+        self.api = stack.api(SERVICE)
+        self.written = []
+
+    def update_binding_profile(self, port_id, profile, revision):
+        self.written.append((port_id, profile))
+        return self.api.request(
+            "PUT",
+            f"ports/{port_id}",
+            json={"port": {"binding:profile": profile}},
+            headers={"If-Match": f"revision_number={revision}"},
+        )
+
+
+def test_where_a_port_is_can_be_written_to_its_profile(stack, make, create, shows):
+    profiles = Profiles(stack)
+    vf = "0000:3b:02.1"
+    with make(neutron=profiles) as source:
+        until(lambda: alive(stack, source.host))
+        port = create()
+        source.bound(port)
+        claim = Claim(port_id=port["id"], vf=vf, pf=PF_A, index=1, mac=port["mac_address"])
+        met = PortReport(
+            port_id=port["id"],
+            state=PortState.MET,
+            claim=claim,
+            switch_ports=(LEAF_A,),
+            connected=True,
+        )
+        source.source.tell(Report(ports={port["id"]: met}))
+        shows(port, status="ACTIVE")
+        assert source.bound(port).pci_slot == vf
+    shown = stack.api().show("port", port["id"])["binding:profile"]
+    assert (shown["pci_slot"], shown["sriov_agent_host"]) == (vf, source.host)
+    assert shown["local_link_information"][0]["port_id"] == "swp1"
+    assert len(profiles.written) == 1
 
 
 def test_messages_that_are_none_disturb_nothing(stack, source, create, api, shows):

@@ -54,9 +54,9 @@ def test_what_is_asked_twice_is_one_question(asked):
 
 
 def test_what_came_together_is_asked_in_an_order(asked):
-    for what in ("uplink status", "list", "ports", "policies", "status"):
+    for what in ("not pushed", "list", "ports", "policies", "status"):
         asked.put(what)
-    order = [("status",), ("policies",), ("ports",), ("list",), ("uplink status",)]
+    order = [("status",), ("policies",), ("ports",), ("list",), ("not pushed",)]
     assert asked.after() == order
 
 

@@ -52,8 +52,11 @@ class Questions:
     def ask_all(self):
         self.asked.append("all")
 
-    def ask_uplink_status(self):
-        self.asked.append("uplink status")
+    def ask_not_pushed(self):
+        self.asked.append("not pushed")
+
+    def ask_trunks(self):
+        self.asked.append("trunks")
 
     def tell_status(self):
         self.asked.append("status")
@@ -101,7 +104,7 @@ def agent(tmp_path):
 @pytest.fixture
 def with_port(agent):
     agent.push(port())
-    agent.events.uplink_status({"id": ID, "propagate_uplink_status": True})
+    agent.events.not_pushed({"id": ID, "propagate_uplink_status": True})
     agent.asked()
     return agent
 
@@ -111,7 +114,7 @@ def test_a_port_that_is_bound_here_is_kept_and_woken_and_more_is_asked_of_it(age
     bound = agent.bound.ports[ID]
     assert (bound.mac, bound.vlan, bound.physical_network) == (port_mac(1), 15, "physnet2")
     assert (bound.network_id, bound.status) == (NETWORK_ID, "DOWN")
-    assert agent.asked() == ["uplink status", "status"]
+    assert agent.asked() == ["not pushed", "status"]
 
 
 def test_what_is_older_is_counted_and_dropped(with_port):
@@ -129,7 +132,7 @@ def test_the_same_push_again_wakes_nobody(with_port):
 def test_a_push_in_which_nothing_changed_may_be_about_the_uplinks_state(with_port):
     """Neutron's object lacks the field, and pushes the port when that is what changed."""
     with_port.push(port(revision=4))
-    assert "uplink status" in with_port.asked()
+    assert "not pushed" in with_port.asked()
 
 
 def test_another_status_wakes_nobody_and_is_told_of(with_port):
@@ -236,7 +239,7 @@ def outcome(messages):
         assert agent.count("failed") == agent.count("rejected") == 0
         row = agent.ports.get(ID)
         # Whether the uplink's state is propagated is asked for where no message told.
-        agent.events.uplink_status({"id": ID, "propagate_uplink_status": True})
+        agent.events.not_pushed({"id": ID, "propagate_uplink_status": True})
         row = agent.ports.get(ID)
     return row if row and row.bound else None
 
@@ -296,7 +299,7 @@ def test_a_bad_object_does_not_hold_back_the_others(agent):
 
 
 def test_the_uplinks_state_is_kept_when_a_push_does_not_tell_it(with_port):
-    with_port.events.uplink_status({"id": ID, "propagate_uplink_status": False})
+    with_port.events.not_pushed({"id": ID, "propagate_uplink_status": False})
     assert with_port.woken[-1:] == WOKEN
     assert with_port.bound.ports[ID].link_state == "enable"
     with_port.push(port(revision=4, name="renamed"))
@@ -307,15 +310,29 @@ def test_the_uplinks_state_is_kept_when_a_push_does_not_tell_it(with_port):
 
 def test_the_uplinks_state_that_is_known_wakes_nobody(with_port):
     with_port.woken.clear()
-    with_port.events.uplink_status({"id": ID, "propagate_uplink_status": True})
-    with_port.events.uplink_status({"id": port_id(2), "propagate_uplink_status": True})
+    with_port.events.not_pushed({"id": ID, "propagate_uplink_status": True})
+    with_port.events.not_pushed({"id": port_id(2), "propagate_uplink_status": True})
     assert with_port.woken == []
     assert with_port.ports.get(port_id(2)) is None
 
 
+def test_the_subports_of_a_trunk_are_asked_for_and_leave_with_it(with_port):
+    with_port.asked()
+    woken = len(with_port.woken)
+    uplink = {"id": ID, "propagate_uplink_status": True}
+    with_port.events.not_pushed(uplink, [[port_id(2), 20]])
+    assert with_port.asked() == ["trunks"]
+    assert with_port.ports.lacking().sub_ports == {port_id(2)}
+    assert with_port.bound.ports == {}
+
+    with_port.events.not_pushed(uplink)
+    assert with_port.bound.ports[ID].trunk == ()
+    assert with_port.woken[woken:] == [frozenset({ID})] * 2
+
+
 @pytest.mark.parametrize("entry", [{"id": ID}, {"id": ID, "propagate_uplink_status": None}])
 def test_without_the_extension_the_link_is_up_whatever_the_uplink_does(with_port, entry):
-    with_port.events.uplink_status(entry)
+    with_port.events.not_pushed(entry)
     assert with_port.bound.ports[ID].link_state == "enable"
 
 

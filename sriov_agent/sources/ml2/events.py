@@ -9,7 +9,7 @@ import collections
 import dataclasses
 import logging
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Protocol
 
 from sriov_agent.core import fields
@@ -26,6 +26,8 @@ LOG = logging.getLogger(__name__)
 
 Json = object
 
+#: Fields that a versioned object lacks.
+_NOT_PUSHED = ("propagate_uplink_status", "sub_ports")
 #: Of how many ports of other hosts the revision is remembered, against pushes that come late.
 _REMEMBERED = 10_000
 #: Above every revision Neutron gives: nothing follows a deletion.
@@ -44,8 +46,11 @@ class Questions(Protocol):
     def ask_all(self) -> None:
         """Have everything listed."""
 
-    def ask_uplink_status(self) -> None:
-        """Have the ports listed: only there is whether the uplink's state is propagated."""
+    def ask_not_pushed(self) -> None:
+        """Have the ports listed: only there is what no push tells."""
+
+    def ask_trunks(self) -> None:
+        """Have looked up what is not known of the subports of trunks."""
 
     def tell_status(self) -> None:
         """Have Neutron told what it does not know yet."""
@@ -114,23 +119,35 @@ class Events:
         if host == self.host or (known and known.bound):
             self.questions.ask_ports({port_id})
 
-    def uplink_status(self, entry: Mapping[str, Json]) -> None:
-        """Of a port as the API shows it, whether the uplink's state is propagated to the VF.
+    def not_pushed(
+        self, entry: Mapping[str, Json], sub_ports: Sequence[Json] | None = None
+    ) -> None:
+        """Of a port as the API shows it, what no push tells: uplink propagation and trunk.
 
-        Where the field is missing, the extension is off: then it is not.
+        Where ``propagate_uplink_status`` is missing, the extension is off: then it is not.
+
+        :param sub_ports: of its trunk, as [port id, VLAN]; ``None`` where it has none
         """
         port_id = fields.port_id(entry.get("id"))
-        propagated = fields.boolean(
-            entry.get("propagate_uplink_status") or False, "propagate_uplink_status"
-        )
+        told: dict[str, Json] = {
+            "propagate_uplink_status": fields.boolean(
+                entry.get("propagate_uplink_status") or False, "propagate_uplink_status"
+            )
+        }
+        if sub_ports is not None:
+            told["sub_ports"] = list(sub_ports)
         with self._lock:
             known = self.ports.get(port_id)
-            if known is None or known.document.get("propagate_uplink_status") == propagated:
+            if known is None or dict(_not_pushed(known.document)) == told:
                 return
-            document = {**known.document, "propagate_uplink_status": propagated}
-            self.ports.put(dataclasses.replace(known, document=document))
-        if known.bound:
+            pushed = known.document.keys() - set(_NOT_PUSHED)
+            document = {name: known.document[name] for name in pushed}
+            port = dataclasses.replace(known, document=document | told)
+            self.ports.put(port)
+        if known.bound and _wanted(port) != _wanted(known):
             self.wake(frozenset({port_id}))
+        if "sub_ports" in told:
+            self.questions.ask_trunks()
 
     def deleted(self, port_id: str) -> None:
         """A port that is gone for good."""
@@ -240,7 +257,7 @@ class Events:
             self.questions.ask_policies()
         nothing_seen = not news and before.get("status") == port.document.get("status")
         if "propagate_uplink_status" not in port.document or nothing_seen:
-            self.questions.ask_uplink_status()
+            self.questions.ask_not_pushed()
         self.questions.tell_status()
 
 
@@ -310,7 +327,7 @@ class Endpoint:
 
 def _not_pushed(document: Mapping[str, Json]) -> Iterator[tuple[str, Json]]:
     """Fields that a versioned object lacks: they stay as another message told them."""
-    for name in ("propagate_uplink_status", "sub_ports"):
+    for name in _NOT_PUSHED:
         if name in document:
             yield name, document[name]
 
@@ -329,5 +346,7 @@ def _told_to_agents(entry: Mapping[str, Json]) -> Iterator[tuple[str, Json]]:
 
 def _wanted(port: Port) -> object:
     """What of a port makes a difference to the host."""
-    document = {name: value for name, value in port.document.items() if name != "status"}
+    assumed = {"propagate_uplink_status": True}
+    document = {**assumed, **port.document}
+    document.pop("status", None)
     return port.bound, port.network_id, port.error, document

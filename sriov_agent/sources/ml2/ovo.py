@@ -95,6 +95,22 @@ def api_port(entry: Mapping[str, Json]) -> dict[str, Json]:
     return found
 
 
+def trunk(primitive: Json) -> tuple[str, list[list[Json]]]:
+    """A Trunk's parent port, and its subports as [port id, VLAN] (Trunk 1.1, SubPort 1.0).
+
+    :raises InvalidField: for the first field that cannot be accepted
+    """
+    entry = data(primitive, "Trunk")
+    sub_ports: list[list[Json]] = []
+    for sub_port in _objects(entry, "sub_ports", "SubPort"):
+        kind = sub_port.get("segmentation_type")
+        if kind != "vlan":
+            raise InvalidField("segmentation_type", kind, "a guest tags its frames with a VLAN")
+        vlan = fields.vlan(sub_port.get("segmentation_id"), "segmentation_id")
+        sub_ports.append([fields.port_id(sub_port.get("port_id"), "sub_ports.port_id"), vlan])
+    return fields.port_id(entry.get("port_id"), "port_id"), sub_ports
+
+
 def policy_rates(primitive: Json) -> tuple[str, int, int]:
     """A QosPolicy's id, and what its rules for egress make of a VF's rates.
 

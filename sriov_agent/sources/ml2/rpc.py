@@ -79,17 +79,24 @@ class Server:
             found += _list(answer, "get_ports_by_vnic_type_and_host")
         return found
 
-    def objects(self, name: str, version: str, ids: Collection[str]) -> list[Json]:
-        """Versioned objects by id, as they are pushed; those that there are not are left out."""
+    def objects(
+        self, name: str, version: str, ids: Collection[str], field: str = "id"
+    ) -> list[Json]:
+        """Versioned objects as they are pushed, whose ``field`` is one of ``ids``."""
         found: list[Json] = []
         for chunk in _chunks(sorted(ids)):
             arguments = {
                 "resource_type": name,
                 "version": version,
-                "filter_kwargs": {"id": chunk},
+                "filter_kwargs": {field: chunk},
             }
             found += _list(self._call(self._plugin, "1.1", "bulk_pull", arguments), "bulk_pull")
         return found
+
+    def network(self, network_id: str) -> Json:
+        """A network as Neutron's API would show it to an administrator."""
+        arguments = {"network": network_id, "agent_id": self.agent_id, "host": self.host}
+        return self._call(self._plugin, "1.6", "get_network_details", arguments)
 
     def bind_again(self, port_ids: Collection[str]) -> None:
         """Have ports bound whose binding failed; the status of any other would become BUILD."""

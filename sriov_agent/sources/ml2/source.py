@@ -15,6 +15,7 @@ from typing import Protocol
 
 from oslo_config import cfg
 
+from sriov_agent.core import fields
 from sriov_agent.core.report import Report
 from sriov_agent.core.state import Bindings
 from sriov_agent.counters import Counters
@@ -22,7 +23,7 @@ from sriov_agent.exceptions import InvalidField, SriovAgentError, Unavailable
 from sriov_agent.sources import agent_state
 from sriov_agent.sources import payload as payloads
 from sriov_agent.sources.base import Wake
-from sriov_agent.sources.ml2 import rpc, write_back
+from sriov_agent.sources.ml2 import ovo, rpc, write_back
 from sriov_agent.sources.ml2.events import Endpoint, Events
 from sriov_agent.sources.ml2.status import Said, news
 from sriov_agent.sources.neutron import Changed
@@ -32,6 +33,8 @@ LOG = logging.getLogger(__name__)
 
 Json = object
 
+#: The version in which trunks are pulled; they are not listened for.
+TRUNK_VERSION = "1.1"
 #: The first and the longest time until Neutron is asked again, in seconds.
 RETRY_SECONDS = (1.0, 60.0)
 #: How long an agent that is new to Neutron, or had been given up, may wait for pushes in its
@@ -150,8 +153,11 @@ class Ml2:
     def ask_policies(self) -> None:
         self._asking.put("policies")
 
-    def ask_uplink_status(self) -> None:
-        self._asking.put("uplink status")
+    def ask_not_pushed(self) -> None:
+        self._asking.put("not pushed")
+
+    def ask_trunks(self) -> None:
+        self._asking.put("trunks")
 
     def ask_all(self) -> None:
         self._asking.put("list")
@@ -226,24 +232,19 @@ class Ml2:
                 self._pull_ports(port_ids)
             case "policies":
                 self._pull_policies(self.events.policies_in_use() - self.ports.policies().keys())
-            case "uplink status":
-                for entry in self._server.ports():
-                    with self._understood("port"):
-                        self.events.uplink_status(payloads.mapping(entry, "port"))
+            case "not pushed":
+                self._take_not_pushed(self._here())
             case "list":
                 self._list()
             case "status":
                 self._tell_status()
+            case "trunks":
+                self._look_up_trunks()
 
     def _list(self) -> None:
         """Every port of this host; what was missed while nobody listened is made good."""
         self.events.begin_list()
-        entries: dict[str, Mapping[str, Json]] = {}
-        for listed in self._server.ports():
-            with self._understood("port"):
-                entry = payloads.mapping(listed, "port")
-                if entry.get("binding:host_id") == self.host:
-                    entries[payloads.identity(entry)[0]] = entry
+        entries = self._here()
         failed = {
             port_id
             for port_id, entry in entries.items()
@@ -253,18 +254,38 @@ class Ml2:
             LOG.info("having ports bound again whose binding failed: %s", ", ".join(failed))
             self._server.bind_again(failed)
         self._pull_ports(entries)
-        for entry in entries.values():
-            with self._understood("port"):
-                self.events.uplink_status(entry)
+        self._take_not_pushed(entries)
         self.events.end_list(entries)
         used = self.events.policies_in_use()
         self._pull_policies(used)
         self.ports.keep_policies(used | self.events.policies_in_use())
-        self._listed = True
-        self.events.wake(None)
+        self.counters.count("events.lists")
+        if not self._listed:
+            self._listed = True
+            self.events.wake(None)
         soon = time.monotonic() < self._pushed_from
         interval = min(UNPUSHED_LIST_SECONDS, self._list_interval) if soon else self._list_interval
         self._asking.put("list", after=interval * random.uniform(0.9, 1.1))  # noqa: S311
+
+    def _here(self) -> dict[str, Mapping[str, Json]]:
+        """The ports that are bound to this host, or were to be, by id."""
+        entries: dict[str, Mapping[str, Json]] = {}
+        for listed in self._server.ports():
+            with self._understood("port"):
+                entry = payloads.mapping(listed, "port")
+                if entry.get("binding:host_id") == self.host:
+                    entries[payloads.identity(entry)[0]] = entry
+        return entries
+
+    def _take_not_pushed(self, entries: Mapping[str, Mapping[str, Json]]) -> None:
+        sub_ports: dict[str, list[list[Json]]] = {}
+        for primitive in self._server.objects("Trunk", TRUNK_VERSION, entries, "port_id"):
+            with self._understood("trunk"):
+                parent, found = ovo.trunk(primitive)
+                sub_ports[parent] = found
+        for port_id, entry in entries.items():
+            with self._understood("port"):
+                self.events.not_pushed(entry, sub_ports.get(port_id))
 
     def _pull_ports(self, port_ids: Iterable[str]) -> None:
         asked = frozenset(port_ids)
@@ -277,6 +298,23 @@ class Ml2:
         for primitive in self._server.objects("QosPolicy", self._pins["QosPolicy"], asked):
             with self._understood("QoS policy"):
                 self.events.policy("updated", primitive)
+
+    def _look_up_trunks(self) -> None:
+        """The networks of subports, and where those are."""
+        lacking = self.ports.lacking()
+        networks: dict[str, str] = {}
+        for primitive in self._server.objects("Port", self._pins["Port"], lacking.sub_ports):
+            with self._understood("subport"):
+                entry = ovo.data(primitive, "Port")
+                network_id = fields.port_id(entry.get("network_id"), "network_id")
+                networks[ovo.port_id(primitive)] = network_id
+        woken = self.ports.put_sub_ports(networks) if networks else frozenset()
+        for network_id in self.ports.lacking().networks:
+            with self._understood("network"):
+                found = payloads.read_network(self._server.network(network_id))
+                woken |= self.ports.put_network(found) if found else frozenset()
+        if woken:
+            self.events.wake(woken)
 
     def _tell_status(self) -> None:
         bindings = self.ports.bindings().ports
@@ -327,7 +365,7 @@ class Ml2:
 #: The fanouts that neutron-sriov-nic-agent listens to, without ``security_group-update``.
 _EVENTS = ("port-update", "port-delete", "network-update", "binding-activate", "binding-deactivate")
 #: The order in which questions are asked that came together.
-_ORDER = ("status", "policies", "ports", "list", "uplink status")
+_ORDER = ("status", "policies", "ports", "list", "not pushed", "trunks")
 
 
 def _delays() -> Iterator[float]:

@@ -146,8 +146,7 @@ class Events:
             self.ports.put(port)
         if known.bound and _wanted(port) != _wanted(known):
             self.wake(frozenset({port_id}))
-        if "sub_ports" in told:
-            self.questions.ask_trunks()
+            self._ask_trunks(port)
 
     def deleted(self, port_id: str) -> None:
         """A port that is gone for good."""
@@ -255,10 +254,15 @@ class Events:
         policy = port.document.get("qos_policy_id")
         if policy is not None and policy not in self.ports.policies():
             self.questions.ask_policies()
+        self._ask_trunks(port)
         nothing_seen = not news and before.get("status") == port.document.get("status")
         if "propagate_uplink_status" not in port.document or nothing_seen:
             self.questions.ask_not_pushed()
         self.questions.tell_status()
+
+    def _ask_trunks(self, port: Port) -> None:
+        if "sub_ports" in port.document:
+            self.questions.ask_trunks()
 
 
 @version_of("1.9")

@@ -6,7 +6,7 @@ import threading
 import pytest
 
 from sriov_agent.exceptions import Unavailable
-from sriov_agent.sources.ml2.source import RETRY_SECONDS, Asking
+from sriov_agent.sources.ml2.asking import RETRY_SECONDS, Asking
 
 A, B = "port a", "port b"
 

@@ -36,7 +36,7 @@ CHUNK = 20
 #: How often a message is sent again before the call fails; the caller asks again anyway.
 SEND_RETRIES = 1
 #: How long is waited for a message at a time.
-POLL_SECONDS = 1.0
+POLL_SECONDS = 3.0
 
 
 class Server:

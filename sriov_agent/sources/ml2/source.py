@@ -24,6 +24,7 @@ from sriov_agent.sources import agent_state
 from sriov_agent.sources import payload as payloads
 from sriov_agent.sources.base import Wake
 from sriov_agent.sources.ml2 import ovo, rpc, write_back
+from sriov_agent.sources.ml2.asking import Asking, delays
 from sriov_agent.sources.ml2.events import Endpoint, Events
 from sriov_agent.sources.ml2.status import Said, news
 from sriov_agent.sources.neutron import Changed
@@ -35,8 +36,6 @@ Json = object
 
 #: The version in which trunks are pulled; they are not listened for.
 TRUNK_VERSION = "1.1"
-#: The first and the longest time until Neutron is asked again, in seconds.
-RETRY_SECONDS = (1.0, 60.0)
 #: How long an agent that is new to Neutron, or had been given up, may wait for pushes in its
 #: versions, and how often it lists its ports meanwhile. Source: ``VERSIONS_TTL`` in
 #: ``neutron/api/rpc/callbacks``.
@@ -170,7 +169,7 @@ class Ml2:
         begin = agent_state.first_only(self._pins)
         first: dict[str, object] = begin
         answered: str | None = ""
-        retry = _delays()
+        retry = delays()
         self._listening.wait()
         while not self._stop.is_set():
             began = time.monotonic()
@@ -181,7 +180,7 @@ class Ml2:
                 )
                 arguments = agent_state.report_arguments({**state, **first}, datetime.now(UTC))
                 answered = self._server.report_state(arguments)
-                retry = _delays()
+                retry = delays()
                 if answered is None:
                     LOG.error(
                         "Neutron ignored the report, which is older than neutron-server: set the "
@@ -206,7 +205,7 @@ class Ml2:
 
     def _listen(self) -> None:
         """Begin to listen; before, Neutron is neither asked nor told anything."""
-        for delay in _delays():
+        for delay in delays():
             if self._stop.is_set():
                 return
             try:
@@ -364,93 +363,3 @@ class Ml2:
 
 #: The fanouts that neutron-sriov-nic-agent listens to, without ``security_group-update``.
 _EVENTS = ("port-update", "port-delete", "network-update", "binding-activate", "binding-deactivate")
-#: The order in which questions are asked that came together.
-_ORDER = ("status", "policies", "ports", "list", "not pushed", "trunks")
-
-
-def _delays() -> Iterator[float]:
-    """How long to wait before each new try, in seconds."""
-    delay, longest = RETRY_SECONDS
-    while True:
-        yield delay * random.uniform(0.8, 1.2)  # noqa: S311 - no secret
-        delay = min(delay * 2, longest)
-
-
-class Asking:
-    """A thread's questions: of each kind one waits at most, and what fails is asked again.
-
-    :param ask: asks one, and raises if it is to be asked again
-    :param clock: seconds, as of :func:`time.monotonic`
-    """
-
-    def __init__(
-        self,
-        ask: Callable[[str, frozenset[str]], None],
-        clock: Callable[[], float] = time.monotonic,
-    ) -> None:
-        self._ask = ask
-        self._clock = clock
-        self._condition = threading.Condition()
-        self._due: dict[str, float] = {}
-        self._ports: set[str] = set()
-        self._retry: dict[str, Iterator[float]] = {}
-        self._stopped = False
-
-    def put(self, what: str, port_ids: Iterable[str] = (), after: float = 0.0) -> None:
-        """Have it asked, ``after`` so many seconds at the latest."""
-        with self._condition:
-            at = self._clock() + after
-            self._due[what] = min(at, self._due.get(what, at))
-            self._ports |= set(port_ids)
-            self._condition.notify()
-
-    def stop(self) -> None:
-        """Have :meth:`run` return after the question it is at."""
-        with self._condition:
-            self._stopped = True
-            self._condition.notify()
-
-    def run(self) -> None:
-        """Ask until :meth:`stop`."""
-        while not self._stopped:
-            if not self.step():
-                self._wait()
-
-    def step(self) -> bool:
-        """Ask what is due, one question; False if there is none."""
-        question = self._next()
-        if question is None:
-            return False
-        what, port_ids = question
-        try:
-            self._ask(what, port_ids)
-        except SriovAgentError as error:
-            LOG.error("%s: %s", what, error)
-            self._again(what, port_ids)
-        except Exception:
-            LOG.exception("%s: failed", what)
-            self._again(what, port_ids)
-        else:
-            self._retry.pop(what, None)
-        return True
-
-    def _next(self) -> tuple[str, frozenset[str]] | None:
-        with self._condition:
-            now = self._clock()
-            for what in _ORDER:
-                if self._due.get(what, float("inf")) <= now:
-                    del self._due[what]
-                    port_ids = frozenset(self._ports if what == "ports" else ())
-                    self._ports -= port_ids
-                    return what, port_ids
-        return None
-
-    def _wait(self) -> None:
-        with self._condition:
-            earliest = min(self._due.values(), default=None)
-            wait = None if earliest is None else earliest - self._clock()
-            if not self._stopped and (wait is None or wait > 0):
-                self._condition.wait(wait)
-
-    def _again(self, what: str, port_ids: frozenset[str]) -> None:
-        self.put(what, port_ids, after=next(self._retry.setdefault(what, _delays())))

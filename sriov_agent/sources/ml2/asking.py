@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What one thread asks of Neutron: of each kind one question waits, and what fails is asked again."""
+"""What a thread asks of Neutron: of each kind one question waits, and what fails is asked again."""
 
 import logging
 import random

@@ -25,7 +25,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import amqp  # type: ignore[import-untyped]
+import amqp
 from pyroute2 import IPRoute
 
 from sriov_agent.core.model import VfSettings

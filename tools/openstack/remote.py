@@ -92,7 +92,7 @@ class Neutron:
         """See :meth:`tools.openstack.stack.Stack.api`."""
         return Api(self.url, *arguments)
 
-    def do(self, action: str, given: object = None) -> Any:
+    def do(self, action: str, given: Any = None) -> Any:
         """What became of an action: ``broker/stop``, ``broker/start``, ``server/restart``.
 
         :raises RuntimeError: it failed

@@ -9,6 +9,7 @@ import argparse
 import contextlib
 import json
 import os
+import signal
 import statistics
 import struct
 import subprocess
@@ -17,6 +18,8 @@ import tempfile
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from types import FrameType
+from typing import NoReturn
 
 from pyroute2.netlink.rtnl.ifinfmsg import ifinfmsg
 
@@ -37,7 +40,7 @@ from tools.openstack.stack import Stack  # noqa: E402
 OUTPUT = ROOT / "build/bench"
 PFS = 4
 #: for all of it; nothing waits that long by itself
-TIMEOUT_SECONDS = 2400
+TIMEOUT_SECONDS = 5400
 
 
 def compare(what: str, ours: Callable[[], object], peer: str, theirs: Callable[[], object]) -> None:
@@ -146,9 +149,17 @@ def steps() -> int:
     deciding()
     sys.stdout.flush()
     lab = [sys.executable, str(ROOT / "tools/lab"), "run", "--"]
-    return subprocess.run(
-        [*lab, sys.executable, str(ROOT / "tools/bench/guest.py")], cwd=ROOT, check=False
-    ).returncode
+    return run(*lab, sys.executable, str(ROOT / "tools/bench/guest.py"))
+
+
+def run(*command: str) -> int:
+    """The exit status of a command, which is ended if this process is."""
+    with subprocess.Popen(command, cwd=ROOT) as process:
+        try:
+            return process.wait()
+        except BaseException:
+            process.terminate()
+            raise
 
 
 def side_by_side(names: Sequence[str], *, peer: bool) -> int:
@@ -168,7 +179,7 @@ def side_by_side(names: Sequence[str], *, peer: bool) -> int:
             driver += [f"--environment={needs.environment()}"]
         driver += [f"--output={found}", *names]
         lab += [f"--timeout={TIMEOUT_SECONDS}", "--"]
-        status = subprocess.run([*lab, *driver], cwd=ROOT, check=False).returncode
+        status = run(*lab, *driver)
         for log in stack.logs():
             (OUTPUT / f"neutron-{log.parent.name}-{log.name}").write_bytes(log.read_bytes())
     measured = json.loads(found.read_text()) if found.exists() else {}
@@ -192,6 +203,10 @@ def side_by_side(names: Sequence[str], *, peer: bool) -> int:
     return status or int(any(each["errors"] for each in entries))
 
 
+def raise_exit(signum: int, _: FrameType | None) -> NoReturn:
+    sys.exit(128 + signum)
+
+
 def main() -> int:
     """All of it, or what the command line names."""
     names = [metric.name for metric in METRICS]
@@ -208,6 +223,8 @@ def main() -> int:
     arguments = parser.parse_args()
     if unknown := set(arguments.only or ()) - set(names):
         parser.error(f"--only: there is no {', '.join(sorted(unknown))}")
+    for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(signum, raise_exit)
     if reason := needs.missing():
         print(f"bench: {reason}", file=sys.stderr)
         return 3

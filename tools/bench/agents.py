@@ -34,11 +34,8 @@ from sriov_agent.host.netlink import Netlink
 from sriov_agent.host.rtnl import Link
 from tools.bench import processes
 from tools.bench.netlink import ZERO_MAC, Change, Route, Watch, set_message
-from tools.bench.processes import Agent
+from tools.bench.processes import PHYSICAL_NETWORK, VLAN, Agent
 from tools.bench.report import Measured
-from tools.bench.service import PHYSICAL_NETWORK, VLAN
-from tools.openstack.remote import Neutron
-from tools.openstack.stack import LOOPBACK_FROM_GUEST
 
 TOPOLOGY = Path("/run/sriov-lab/topology.json")
 #: where SQLite's WAL works, as it does not on what the guest writes to outside
@@ -48,17 +45,17 @@ BARE = "sriov-agent-bench_fanout"
 
 PAIRS = 15
 SCANS = 5
-EVENTS = 12
+EVENTS = 10
 SETTINGS = 10
-PUSHES = 15
+PUSHES = 12
 BURSTS = 3
 IDLE_SECONDS = 60.0
 #: the old agent's polling_interval: what happens, happens anywhere in it
 PERIOD_SECONDS = 2.0
 #: what a change may take at most
-CHANGE_SECONDS = 60.0
+CHANGE_SECONDS = 120.0
 #: what a start may take at most, with all imports under emulation
-START_SECONDS = 240.0
+START_SECONDS = 600.0
 #: how long nothing may change until nothing will
 QUIET_SECONDS = 20.0
 
@@ -128,7 +125,6 @@ class Bench:
     """
 
     def __init__(self, service: str, only: Sequence[str], output: Path) -> None:
-        self.neutron = Neutron(service)
         self.measured: dict[str, Measured] = {name: Measured() for name in only}
         self.pfs = json.loads(TOPOLOGY.read_text())["pfs"]
         self.netdevs = [pf["netdev"] for pf in self.pfs]
@@ -137,6 +133,10 @@ class Bench:
         self.ports: list[Port] = []
         self._service = service
         self._output = output
+        facts = self.ask("facts").answer()
+        self.conf_file: str = facts["conf_file"]
+        #: host and port, as a URL has them
+        self.broker: str = facts["broker"]
         self._save()
 
     def wants(self, *names: str) -> bool:
@@ -427,10 +427,8 @@ def push_to_kernel(bench: Bench) -> tuple[list[float], list[float]]:
     """From a push published to its VF set; from a message published to 7 VFs set by hand."""
     macs = [f"02:00:00:00:01:{vf:02x}" for vf in range(7)]
     packed = set_message(bench.indices[0], [Change(vf, mac, VLAN) for vf, mac in enumerate(macs)])
-    broker = f"{LOOPBACK_FROM_GUEST}:{bench.neutron.broker_port}"
-    url = f"rabbit://guest:guest@{broker}/"
     bare = subprocess.Popen(
-        [sys.executable, "-m", "tools.bench.bare", url, BARE, packed.hex()],
+        [sys.executable, "-m", "tools.bench.bare", bench.broker, BARE, packed.hex()],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
     )
@@ -440,7 +438,7 @@ def push_to_kernel(bench: Bench) -> tuple[list[float], list[float]]:
         assert bare.stdout
         if not bare.stdout.readline():
             raise RuntimeError("the bare consumer ended")
-        with amqp.Connection(broker, "guest", "guest", connect_timeout=10) as connection:
+        with amqp.Connection(bench.broker, connect_timeout=10) as connection:
             channel = connection.channel()
 
             def publish(exchange: str, event_type: str, **fields: object) -> None:
@@ -614,7 +612,7 @@ def measure_agent(bench: Bench, agent: Agent, heartbeats: list[float]) -> None:
                 plug_all(bench)
         bench.measure("idle_cpu", side, lambda: idle_cpu(agent))
         bench.measure("rss", side, lambda: rss(bench, agent))
-        port = bench.neutron.broker_port
+        port = int(bench.broker.rpartition(":")[2])
         bench.measure("amqp_connections", side, lambda: [float(agent.connections(port))])
         bench.measure(
             "restart_status_changes",
@@ -653,7 +651,7 @@ def measure(bench: Bench, environment: Path | None, logs: Path) -> None:
     pairs(bench, "netlink_program", netlink_program)
     pairs(bench, "netlink_scan", netlink_scan)
     agents = []
-    conf_file = bench.neutron.conf_file
+    conf_file = bench.conf_file
     ours = processes.ours(
         Path(sys.executable).parent / "sriov-agent",
         STATE / "ours",

@@ -13,6 +13,9 @@ from pathlib import Path
 #: set for an agent, and so for whatever it starts
 MARK = "SRIOV_BENCH_AGENT"
 STOP_SECONDS = 20.0
+#: of the network of all ports
+PHYSICAL_NETWORK = "physnet2"
+VLAN = 15
 ESTABLISHED = "01"
 TICKS = os.sysconf("SC_CLK_TCK")
 
@@ -185,4 +188,4 @@ def peer(
 
 
 def _mappings(netdevs: Sequence[str]) -> str:
-    return ",".join(f"physnet2:{netdev}" for netdev in netdevs)
+    return ",".join(f"{PHYSICAL_NETWORK}:{netdev}" for netdev in netdevs)

@@ -7,12 +7,11 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+from tools.bench.processes import PHYSICAL_NETWORK, VLAN
 from tools.openstack.api import SERVICE, Entry
 from tools.openstack.remote import Remote
-from tools.openstack.stack import Stack
+from tools.openstack.stack import LOOPBACK_FROM_GUEST, Stack
 
-VLAN = 15
-PHYSICAL_NETWORK = "physnet2"
 POLL_SECONDS = 0.02
 #: igb's VF, as nova has it from the PCI device
 VENDOR = "8086:10ca"
@@ -24,6 +23,7 @@ class Service(Remote):
     def __init__(self, stack: Stack) -> None:
         self._stack = stack
         actions: dict[str, Callable[..., object]] = {
+            "facts": self.facts,
             "bind": self.bind,
             "delete": self.delete,
             "update": self.update,
@@ -39,6 +39,13 @@ class Service(Remote):
                 for name, do in actions.items()
             },
         )
+
+    def facts(self) -> dict[str, str]:
+        """Where things are, seen from the guest."""
+        return {
+            "conf_file": str(self._stack.guest_conf_file),
+            "broker": f"{LOOPBACK_FROM_GUEST}:{self._stack.broker.port}",
+        }
 
     def bind(self, host: str, slots: list[str]) -> list[dict[str, Any]]:
         """Ports that nova has bound to VFs of a host, in the order of these."""

@@ -13,6 +13,7 @@ REQUIREMENTS := $(wildcard *requirements.txt doc/requirements.txt tools/lab/requ
 SCHEMA_PACKAGE := libvirt0
 TEST_PACKAGES := rabbitmq-server snmpd $(SCHEMA_PACKAGE)
 PYTEST_ARGS ?=
+BENCH_ARGS ?=
 
 .PHONY: help
 help: ## List the targets
@@ -49,8 +50,9 @@ config-sample: venv ## Write the configuration sample from the options
 	@$(BIN)/oslo-config-generator --config-file etc/oslo-config-generator/sriov-agent.conf
 
 .PHONY: bench
-bench: venv lab-setup ## Measure reading, deciding and setting VFs, as ratios to a peer
-	@$(BIN)/python tools/bench
+bench: venv lab-setup ## Measure the agent, beside neutron-sriov-nic-agent; BENCH_ARGS chooses
+	@$(BIN)/python tools/openstack setup
+	@$(BIN)/python tools/bench $(BENCH_ARGS)
 
 .PHONY: docs
 docs: venv ## Build the documentation into build/docs

@@ -1,16 +1,25 @@
 # SPDX-License-Identifier: Apache-2.0
 """``make bench``: how fast the agent's own steps are, as ratios to a peer in the same run.
 
-Ratios are medians of pairs measured in turn, since machines drift; seconds are only shown.
+Ratios are medians of pairs measured in turn, since machines drift; seconds are only shown. Then
+the agent beside neutron-sriov-nic-agent, on a real Neutron; see TESTING.rst.
 """
 
+import argparse
+import contextlib
+import json
+import os
+import signal
 import statistics
 import struct
 import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from types import FrameType
+from typing import NoReturn
 
 from pyroute2.netlink.rtnl.ifinfmsg import ifinfmsg
 
@@ -21,6 +30,17 @@ from sriov_agent.core.state import Bindings, Observed, PortBinding
 from sriov_agent.host import rtnl
 
 ROOT = Path(__file__).resolve().parents[2]
+sys.path[0] = str(ROOT)
+
+from tools.bench.report import METRICS, Measured, entry, table  # noqa: E402
+from tools.bench.service import Service  # noqa: E402
+from tools.openstack import needs  # noqa: E402
+from tools.openstack.stack import Stack  # noqa: E402
+
+OUTPUT = ROOT / "build/bench"
+PFS = 4
+#: for all of it; nothing waits that long by itself
+TIMEOUT_SECONDS = 5400
 
 
 def compare(what: str, ours: Callable[[], object], peer: str, theirs: Callable[[], object]) -> None:
@@ -123,15 +143,93 @@ def deciding() -> None:
     )
 
 
-def main() -> int:
-    """Measure on this machine, then in the lab guest."""
+def steps() -> int:
+    """The agent's own steps, on this machine, then in the lab guest; the guest's exit status."""
     reading()
     deciding()
     sys.stdout.flush()
     lab = [sys.executable, str(ROOT / "tools/lab"), "run", "--"]
-    return subprocess.run(
-        [*lab, sys.executable, str(ROOT / "tools/bench/guest.py")], cwd=ROOT, check=False
-    ).returncode
+    return run(*lab, sys.executable, str(ROOT / "tools/bench/guest.py"))
+
+
+def run(*command: str) -> int:
+    """The exit status of a command, which is ended if this process is."""
+    with subprocess.Popen(command, cwd=ROOT) as process:
+        try:
+            return process.wait()
+        except BaseException:
+            process.terminate()
+            raise
+
+
+def side_by_side(names: Sequence[str], *, peer: bool) -> int:
+    """Both agents in one boot of the guest; 0 if there is something of every metric."""
+    OUTPUT.mkdir(parents=True, exist_ok=True)
+    found = OUTPUT / "measured.json"
+    found.unlink(missing_ok=True)
+    load = os.getloadavg()[0]
+    with (
+        tempfile.TemporaryDirectory(prefix="neutron-") as directory,
+        Stack(Path(directory), versions_ttl=5) as stack,
+        contextlib.closing(Service(stack)) as service,
+    ):
+        lab = [sys.executable, str(ROOT / "tools/lab"), "run", f"--pfs={PFS}", "--user-net"]
+        driver = [sys.executable, "-m", "tools.bench.agents", f"--service={service.guest_url}"]
+        if peer:
+            driver += [f"--environment={needs.environment()}"]
+        driver += [f"--output={found}", *names]
+        lab += [f"--timeout={TIMEOUT_SECONDS}", "--"]
+        status = run(*lab, *driver)
+        for log in stack.logs():
+            (OUTPUT / f"neutron-{log.parent.name}-{log.name}").write_bytes(log.read_bytes())
+    measured = json.loads(found.read_text()) if found.exists() else {}
+    entries = []
+    for metric in METRICS:
+        if metric.name in names:
+            each = Measured(**measured.get(metric.name, {}))
+            for side, samples in (("ours", each.ours), ("peer", each.peer)):
+                wanted = side == "ours" or peer
+                if wanted and not samples and not each.errors:
+                    each.errors.append(f"{side}: not measured, exit status {status} of the guest")
+            entries.append(entry(metric, each))
+    report = {
+        "metrics": entries,
+        "cpus": os.cpu_count(),
+        "load": [load, os.getloadavg()[0]],
+    }
+    (OUTPUT / "report.json").write_text(json.dumps(report, indent=1) + "\n")
+    print(table(entries))
+    print(f"load average {load:.1f} before, {os.getloadavg()[0]:.1f} after; {OUTPUT}/report.json")
+    return status or int(any(each["errors"] for each in entries))
+
+
+def raise_exit(signum: int, _: FrameType | None) -> NoReturn:
+    sys.exit(128 + signum)
+
+
+def main() -> int:
+    """All of it, or what the command line names."""
+    names = [metric.name for metric in METRICS]
+    parser = argparse.ArgumentParser(prog="bench", description="Measures the agent.")
+    parser.add_argument(
+        "--only",
+        type=lambda text: text.split(","),
+        metavar="METRIC,...",
+        help=f"some of {', '.join(names)}; default: all of them, and the agent's own steps",
+    )
+    parser.add_argument(
+        "--no-peer", action="store_true", help="leave neutron-sriov-nic-agent out, which is slow"
+    )
+    arguments = parser.parse_args()
+    if unknown := set(arguments.only or ()) - set(names):
+        parser.error(f"--only: there is no {', '.join(sorted(unknown))}")
+    for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(signum, raise_exit)
+    if reason := needs.missing():
+        print(f"bench: {reason}", file=sys.stderr)
+        return 3
+    status = 0 if arguments.only else steps()
+    return side_by_side(arguments.only or names, peer=not arguments.no_peer) or status
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ command, ``POST /broker/stop`` and the like do what their names say.
 import json
 import subprocess
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
@@ -21,14 +21,20 @@ TIMEOUT_SECONDS = 120
 
 
 class Remote:
-    """Serves the switches of ``stack`` on loopback until :meth:`close`."""
+    """Serves the switches of ``stack`` on loopback until :meth:`close`.
 
-    def __init__(self, stack: Stack) -> None:
+    :param more: what else is done, by path, with what was given as JSON
+    """
+
+    def __init__(
+        self, stack: Stack, more: Mapping[str, Callable[[Any], object]] | None = None
+    ) -> None:
         actions: dict[str, Callable[[Any], object]] = {
             "/broker/stop": lambda _: stack.broker.stop(),
             "/broker/start": lambda _: stack.broker.start(),
             "/server/restart": lambda _: stack.restart_server(),
             "/openstack": lambda arguments: stack.openstack(*arguments),
+            **(more or {}),
         }
         facts = {
             "url": stack.url.replace("127.0.0.1", LOOPBACK_FROM_GUEST),
@@ -37,6 +43,8 @@ class Remote:
         }
 
         class Handler(BaseHTTPRequestHandler):
+            disable_nagle_algorithm = True
+
             def do_GET(self) -> None:
                 self._answer(200, facts)
 
@@ -84,7 +92,7 @@ class Neutron:
         """See :meth:`tools.openstack.stack.Stack.api`."""
         return Api(self.url, *arguments)
 
-    def do(self, action: str, given: object = None) -> Any:
+    def do(self, action: str, given: Any = None) -> Any:
         """What became of an action: ``broker/stop``, ``broker/start``, ``server/restart``.
 
         :raises RuntimeError: it failed

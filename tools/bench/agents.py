@@ -38,7 +38,7 @@ from tools.bench.processes import PHYSICAL_NETWORK, VLAN, Agent
 from tools.bench.report import Measured
 
 TOPOLOGY = Path("/run/sriov-lab/topology.json")
-#: where SQLite's WAL works, as it does not on what the guest writes to outside
+#: in memory, where SQLite's WAL works; what the guest writes outside is slow besides
 STATE = Path("/run/sriov-bench")
 PUSHED = "neutron-vo-Port-1.7_fanout"
 BARE = "sriov-agent-bench_fanout"
@@ -85,7 +85,7 @@ class Asked(threading.Thread):
     def __init__(self, url: str, action: str, **given: object) -> None:
         super().__init__(daemon=True)
         place = urllib.parse.urlsplit(url)
-        timeout = float(str(given.get("timeout", CHANGE_SECONDS))) + 30
+        timeout = float(str(given.get("timeout", CHANGE_SECONDS))) + CHANGE_SECONDS
         self._connection = http.client.HTTPConnection(str(place.netloc), timeout=timeout)
         self._connection.request("POST", f"/bench/{action}", json.dumps(given))
         self.at = 0.0
@@ -192,7 +192,7 @@ class Bench:
     def bind(self, host: str) -> None:
         """Play nova: a port for every VF."""
         slots = [slot for pf in self.pfs for slot in pf["vfs"]]
-        found = self.ask("bind", host=host, slots=slots, timeout=CHANGE_SECONDS * 2).answer()
+        found = self.ask("bind", host=host, slots=slots).answer()
         self.ports = [
             Port(port["id"], number // 7, number % 7, port["mac"])
             for number, port in enumerate(found)
@@ -655,19 +655,17 @@ def measure(bench: Bench, environment: Path | None, logs: Path) -> None:
     ours = processes.ours(
         Path(sys.executable).parent / "sriov-agent",
         STATE / "ours",
-        logs / "ours.log",
+        STATE / "ours.log",
         bench.netdevs,
         conf_file,
     )
     agents.append(ours)
     if environment:
-        log = logs / "peer.log"
+        log = STATE / "peer.log"
         agents.append(processes.peer(environment, STATE / "peer", log, bench.netdevs, conf_file))
     if not bench.wants("push_to_kernel", "start_to_heartbeat", *BOUND):
         return
     heartbeats: dict[str, list[float]] = {agent.name: [] for agent in agents}
-    for agent in agents:
-        agent.log.unlink(missing_ok=True)
     try:
         with bench.failing("ours", "start_to_heartbeat", "push_to_kernel"):
             # Neutron takes a while until it pushes to an agent that it did not know, which lists
@@ -690,6 +688,8 @@ def measure(bench: Bench, environment: Path | None, logs: Path) -> None:
     finally:
         for agent in agents:
             agent.stop()
+            if agent.log.exists():
+                shutil.copy(agent.log, logs)
 
 
 def main() -> None:

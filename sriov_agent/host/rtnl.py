@@ -83,36 +83,36 @@ def set_request(index: int, changes: Iterable[tuple[int, VfSettings]], sequence:
     What the kernel takes as one attribute is sent whole: 0 for the partner that is not asked.
     """
     vfs = b"".join(_vf_info(vf, change) for vf, change in changes)
-    body = _IFINFOMSG.pack(0, 0, index, 0, 0) + _attribute(_IFLA_VFINFO_LIST, vfs)
+    body = _IFINFOMSG.pack(0, 0, index, 0, 0)
+    body += _ATTRIBUTE.pack(_ATTRIBUTE.size + len(vfs), _IFLA_VFINFO_LIST) + vfs
     length = _NLMSG_HEADER.size + len(body)
     flags = _NLM_F_REQUEST | _NLM_F_ACK
     return _NLMSG_HEADER.pack(length, _RTM_SETLINK, flags, sequence, 0) + body
 
 
 def _vf_info(vf: int, change: VfSettings) -> bytes:
-    found = b""
+    """One ``IFLA_VF_INFO``, packed at once: its attributes' lengths are their payloads' and 4."""
+    form = "=HH"
+    values: list[object] = []
     if change.mac is not None:
-        octets = bytes.fromhex(change.mac.replace(":", ""))
-        found += _attribute(_VF_MAC, struct.pack("=I32s", vf, octets))
+        form += "HHI32s"
+        values += 40, _VF_MAC, vf, bytes.fromhex(change.mac.replace(":", ""))
     if change.vlan is not None or change.qos is not None:
-        vlan = struct.pack("=III", vf, change.vlan or 0, change.qos or 0)
-        found += _attribute(_VF_VLAN, vlan)
+        form += "HHIII"
+        values += 16, _VF_VLAN, vf, change.vlan or 0, change.qos or 0
     if change.spoofchk is not None:
-        found += _attribute(_VF_SPOOFCHK, struct.pack("=II", vf, change.spoofchk))
+        form += "HHII"
+        values += 12, _VF_SPOOFCHK, vf, change.spoofchk
     if change.trust is not None:
-        found += _attribute(_VF_TRUST, struct.pack("=II", vf, change.trust))
+        form += "HHII"
+        values += 12, _VF_TRUST, vf, change.trust
     if change.link_state is not None:
-        state = LINK_STATES.index(change.link_state)
-        found += _attribute(_VF_LINK_STATE, struct.pack("=II", vf, state))
+        form += "HHII"
+        values += 12, _VF_LINK_STATE, vf, LINK_STATES.index(change.link_state)
     if change.min_tx_rate is not None or change.max_tx_rate is not None:
-        rates = struct.pack("=III", vf, change.min_tx_rate or 0, change.max_tx_rate or 0)
-        found += _attribute(_VF_RATE, rates)
-    return _attribute(_IFLA_VF_INFO, found)
-
-
-def _attribute(kind: int, payload: bytes) -> bytes:
-    """Every payload here is a multiple of four bytes, as rtnetlink aligns them."""
-    return _ATTRIBUTE.pack(_ATTRIBUTE.size + len(payload), kind) + payload
+        form += "HHIII"
+        values += 16, _VF_RATE, vf, change.min_tx_rate or 0, change.max_tx_rate or 0
+    return struct.pack(form, struct.calcsize(form), _IFLA_VF_INFO, *values)
 
 
 def sequence_of(message: bytes) -> int:

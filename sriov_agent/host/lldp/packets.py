@@ -5,6 +5,7 @@ Source: ``linux/if_packet.h``, ``linux/filter.h``; what each option is needed fo
 """
 
 import ctypes
+import functools
 import socket
 import struct
 
@@ -31,6 +32,9 @@ _FILTER = (
     (0x06, 0, 0, 0xFFFF),
     (0x06, 0, 0, 0),
 )
+
+#: A switch sends the same frame over and over.
+_read = functools.lru_cache(maxsize=256)(read_frame)
 
 
 def open_packets(netdev: str, index: int) -> socket.socket:
@@ -78,4 +82,4 @@ def receive(packets: socket.socket) -> Neighbor:
         for level, kind, data in ancillary
         if (level, kind) == (_SOL_PACKET, _PACKET_AUXDATA)
     )
-    return read_frame(frame, tagged=tagged)
+    return _read(frame, tagged=tagged)

@@ -145,6 +145,8 @@ class Reconciler:
         self.record = record
         self.follow_lldp = follow_lldp
         self.clock = clock
+        #: When PFs and VFs were looked at last, by ``clock``.
+        self.looked = 0.0
         self._flaps: dict[str, tuple[int, float]] = {}
         self._wanted: dict[SwitchPort, frozenset[Segment]] = {}
 
@@ -183,7 +185,7 @@ class Reconciler:
 
         :param again: have the fabric looked at anew
         """
-        pfs, pf_errors = self.host.pfs()
+        pfs, pf_errors = self._pfs()
         cabling, lldp_errors = self._cabling(pfs)
         ends = frozenset(at for pf in pfs.values() for at in links(pf, cabling).switch_ports)
         fabric, fabric_errors = self._fabric(ends, again)
@@ -203,13 +205,17 @@ class Reconciler:
         """See what became of the actions: all that is of a kind which they changed."""
         kinds = {type(action) for action in actions}
         if SetVfs in kinds:
-            seen.pfs, seen.pf_errors = self.host.pfs()
+            seen.pfs, seen.pf_errors = self._pfs()
         if kinds & {RecordClaim, DropClaim}:
             seen.claims = self.record.claims()
         if kinds & {WriteInterface, RemoveInterface}:
             seen.interfaces = self.interfaces.read()
         if SetFabric in kinds:
             seen.fabric, seen.fabric_errors = self._fabric(seen.ends, again=False)
+
+    def _pfs(self) -> tuple[dict[str, Pf], dict[str, str]]:
+        self.looked = self.clock()
+        return self.host.pfs()
 
     def _fabric(
         self, ends: frozenset[SwitchPort], again: bool

@@ -100,6 +100,8 @@ class Agent:
         self._stop = threading.Event()
         self._report = Report()
         self._waiting: list[threading.Event] = []
+        self._passing = False
+        self._changed: list[tuple[float, frozenset[str]]] = []
         self.control = Control(options.socket_path(conf), {"reconcile": self.reconcile_now})
 
     def wake(self, keys: frozenset[str] | None) -> None:
@@ -133,8 +135,21 @@ class Agent:
                 and (entry.claim.pf in pfs or (kind == "macvtap" and entry.state in SETTLED))
             )
         )
-        if keys:
+        if keys and self._passing:
+            self._changed.append((time.monotonic(), keys))
+        elif keys:
             self.wake(keys)
+
+    def _wake_changed(self) -> None:
+        """Look again at what changed after the pass that ends had seen it.
+
+        What the pass itself changed, and what changed before it looked last, it has seen.
+        """
+        self._passing = False
+        changed, self._changed = self._changed, []
+        for at, keys in changed:
+            if at >= self.reconciler.looked:
+                self.wake(keys)
 
     def _ports(self, chosen: Callable[[PortReport], bool]) -> frozenset[str] | None:
         """The ports of the last report that are chosen; ``None`` for none."""
@@ -166,7 +181,9 @@ class Agent:
                 if scope == ALL:
                     resync = time.monotonic() + self.resync_interval
                     waiting, self._waiting = self._waiting, waiting
+                self._passing = True
                 self._pass(scope)
+                self._wake_changed()
                 for done in waiting:
                     done.set()
         finally:
@@ -243,6 +260,8 @@ class Agent:
         for sentence in report.unmet:
             level = logging.WARNING if sentence in self._report.unmet else logging.INFO
             LOG.log(level, "%s", sentence)
+        if report == self._report and scope != ALL:
+            return
         try:
             self.store.save(report, self.counters.snapshot())
         except SriovAgentError as error:

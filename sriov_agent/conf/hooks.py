@@ -52,7 +52,7 @@ HOOK_CONTRAIL_OPTS = [
         "timeout",
         default=10.0,
         min=0.1,
-        help="Seconds to connect, and to wait for an answer. A pass takes a few times as long.",
+        help="Seconds to connect, and to wait for an answer; VFs do not wait for it.",
     ),
     cfg.StrOpt(
         "project",

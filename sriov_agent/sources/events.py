@@ -11,7 +11,8 @@ from sriov_agent.counters import Counters
 from sriov_agent.exceptions import InvalidField, Unavailable
 from sriov_agent.sources import payload as payloads
 from sriov_agent.sources.base import Wake
-from sriov_agent.sources.ports import Port, Ports
+from sriov_agent.sources.port import Port
+from sriov_agent.sources.ports import Ports
 
 LOG = logging.getLogger(__name__)
 

@@ -10,13 +10,11 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from sriov_agent.core import fields
-from sriov_agent.core.model import LinkState, Segment
 from sriov_agent.core.state import Bindings, PortBinding
 from sriov_agent.database import Database
 from sriov_agent.exceptions import InvalidField
-from sriov_agent.sources import trunk
-from sriov_agent.sources.trunk import Network, SubPort
+from sriov_agent.sources.port import Port, binding, trunk_sub_ports
+from sriov_agent.sources.trunk import Network
 
 _SCHEMA = (
     """
@@ -65,42 +63,6 @@ _DELETED = 2**62
 _REMEMBERED = 10_000
 
 Json = object
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Port:
-    """One row: what was last said of a port.
-
-    ``document`` holds the fields of a :class:`PortBinding`; VLAN and physical network may be
-    absent there when they come from the network. ``profile`` is Neutron's own. A
-    ``qos_policy_id`` gives the rates, and ``propagate_uplink_status`` tells ``auto`` from
-    ``enable``. ``error`` is why the last word was refused.
-
-    ``binding_revision`` is the revision that told of the ``binding:*`` fields, ``None``: the same
-    as of the rest. A tenant's word may be newer than what is known of those.
-    """
-
-    port_id: str
-    revision_number: int
-    bound: bool
-    binding_revision: int | None = None
-    network_id: str = ""
-    document: Mapping[str, Json]
-    error: str = ""
-
-    def __post_init__(self) -> None:
-        if self.binding_revision == self.revision_number:
-            object.__setattr__(self, "binding_revision", None)
-
-    @property
-    def in_doubt(self) -> bool:
-        """Whether there is a newer word on the port than on its binding."""
-        return self.binding_revision is not None
-
-    @property
-    def told_binding(self) -> int:
-        """The revision that told of the ``binding:*`` fields."""
-        return self.revision_number if self.binding_revision is None else self.binding_revision
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -212,7 +174,7 @@ class Ports:
         return frozenset(
             port.port_id
             for port in map(_port, rows)
-            if any(sub_port in networks for sub_port, _ in _sub_ports(port))
+            if any(sub_port in networks for sub_port, _ in trunk_sub_ports(port))
         )
 
     def networks(self) -> frozenset[str]:
@@ -222,7 +184,7 @@ class Ports:
             of_sub_port = _sub_port_networks(db)
         found = {port.network_id for port in ports}
         for port in ports:
-            found |= {of_sub_port.get(sub_port, "") for sub_port, _ in _sub_ports(port)}
+            found |= {of_sub_port.get(sub_port, "") for sub_port, _ in trunk_sub_ports(port)}
         return frozenset(found - {""})
 
     def lacking(self) -> Lacking:
@@ -234,7 +196,7 @@ class Ports:
         wanted: set[str] = set()
         sub_ports: set[str] = set()
         for port in ports:
-            mentioned = {sub_port for sub_port, _ in _sub_ports(port)}
+            mentioned = {sub_port for sub_port, _ in trunk_sub_ports(port)}
             sub_ports |= mentioned - of_sub_port.keys()
             wanted |= {of_sub_port[sub_port] for sub_port in mentioned & of_sub_port.keys()}
             if None in (port.document.get("vlan"), port.document.get("physical_network")):
@@ -274,8 +236,7 @@ class Ports:
     def policies(self) -> dict[str, tuple[int, int]]:
         """(max_tx_rate, min_tx_rate) in Mbit/s by QoS policy."""
         with self.database.transaction() as db:
-            rows = db.execute("SELECT * FROM qos_policy").fetchall()
-        return {row["policy_id"]: (row["max_tx_rate"], row["min_tx_rate"]) for row in rows}
+            return _policies(db)
 
     def bindings(self) -> Bindings:
         """The ports bound here, each whole or with what is wrong."""
@@ -283,7 +244,7 @@ class Ports:
             rows = db.execute("SELECT * FROM port WHERE bound").fetchall()
             networks = _networks(db)
             of_sub_port = _sub_port_networks(db)
-            policies = {row["policy_id"]: row for row in db.execute("SELECT * FROM qos_policy")}
+            policies = _policies(db)
         ports: dict[str, PortBinding] = {}
         invalid: dict[str, str] = {}
         for port in map(_port, rows):
@@ -291,87 +252,10 @@ class Ports:
                 if port.error:
                     invalid[port.port_id] = port.error
                 else:
-                    ports[port.port_id] = _binding(port, networks, of_sub_port, policies)
+                    ports[port.port_id] = binding(port, networks, of_sub_port, policies)
             except InvalidField as error:
                 invalid[port.port_id] = str(error)
         return Bindings(ports=ports, invalid=invalid)
-
-
-def _binding(
-    port: Port,
-    networks: Mapping[str, Network],
-    of_sub_port: Mapping[str, str],
-    policies: Mapping[object, sqlite3.Row],
-) -> PortBinding:
-    document = dict(port.document)
-    document.pop("profile", None)
-    policy_id = document.pop("qos_policy_id", None)
-    if policy_id is not None:
-        if policy_id not in policies:
-            raise InvalidField("qos_policy_id", policy_id, "its rules are not known yet")
-        document["max_tx_rate"] = policies[policy_id]["max_tx_rate"]
-        document["min_tx_rate"] = policies[policy_id]["min_tx_rate"]
-    propagated = document.pop("propagate_uplink_status", True)
-    if not propagated and document.get("link_state") == LinkState.AUTO:
-        document["link_state"] = LinkState.ENABLE
-    sub_ports = document.pop("sub_ports", None)
-    trunk_vlans = document.pop("trunk_vlans", None)
-    _place(port, document, networks.get(port.network_id))
-    if sub_ports is not None or trunk_vlans is not None:
-        native = Segment(fields.vlan(document["vlan"]), port.network_id)
-        carried = trunk.segments(
-            native,
-            fields.physical_network(document["physical_network"]),
-            [SubPort(id_, vlan, of_sub_port.get(id_, "")) for id_, vlan in _sub_ports(port)],
-            networks,
-        )
-        by_number = trunk_vlans if isinstance(trunk_vlans, list) and sub_ports is None else []
-        document["trunk"] = (*carried, *map(Segment, by_number))
-        document["vlan"] = 0
-    try:
-        return PortBinding(
-            port_id=port.port_id,
-            revision_number=port.revision_number,
-            **{"network_id": port.network_id, **document},  # type: ignore[arg-type]
-        )
-    except TypeError as error:
-        raise InvalidField("port", port.port_id, f"incomplete: {error}") from error
-
-
-def _place(port: Port, document: dict[str, Json], network: Network | None) -> None:
-    """Complete VLAN and physical network from the port's network.
-
-    :raises InvalidField: if they are not known, or there are none
-    """
-    name = document.get("physical_network")
-    vlan = document.get("vlan")
-    if name is not None and vlan is not None:
-        return
-    lacks = "provider:segmentation_id" if vlan is None else "provider:physical_network"
-    if network is None:
-        raise InvalidField(
-            "network_id", port.network_id, f"its {lacks} is not known to this agent yet"
-        )
-    if name is None and len(network.segments) > 1:
-        raise InvalidField(
-            "provider:physical_network", None, f"network {port.network_id} is in several"
-        )
-    if name is None:
-        name = network.segments[0][1] if network.segments else network.physical_network
-    if vlan is None:
-        vlan = network.vlan_on(str(name)) if network.segments else network.vlan
-    document |= {"physical_network": name, "vlan": vlan}
-    for lacks, found in (
-        ("provider:segmentation_id", vlan),
-        ("provider:physical_network", name),
-    ):
-        if found is None:
-            raise InvalidField(lacks, None, f"network {port.network_id} has none")
-
-
-def _sub_ports(port: Port) -> list[tuple[str, int]]:
-    listed = port.document.get("sub_ports")
-    return [(id_, vlan) for id_, vlan in listed] if isinstance(listed, list) else []
 
 
 def _concerned(db: sqlite3.Connection, network_id: str) -> frozenset[str]:
@@ -381,7 +265,7 @@ def _concerned(db: sqlite3.Connection, network_id: str) -> frozenset[str]:
         port.port_id
         for port in map(_port, db.execute("SELECT * FROM port WHERE bound"))
         if port.network_id == network_id
-        or any(of_sub_port.get(sub_port) == network_id for sub_port, _ in _sub_ports(port))
+        or any(of_sub_port.get(sub_port) == network_id for sub_port, _ in trunk_sub_ports(port))
     )
 
 
@@ -396,6 +280,11 @@ def _networks(db: sqlite3.Connection) -> dict[str, Network]:
         )
         for row in db.execute("SELECT * FROM network")
     }
+
+
+def _policies(db: sqlite3.Connection) -> dict[str, tuple[int, int]]:
+    rows = db.execute("SELECT * FROM qos_policy")
+    return {row["policy_id"]: (row["max_tx_rate"], row["min_tx_rate"]) for row in rows}
 
 
 def _sub_port_networks(db: sqlite3.Connection) -> dict[str, str]:

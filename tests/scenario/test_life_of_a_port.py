@@ -8,7 +8,7 @@ import pytest
 
 from sriov_agent.core.model import RELEASED
 from sriov_agent.core.report import PortState
-from sriov_agent.sources.ports import Port
+from sriov_agent.sources.port import Port
 from tests import neutron
 from tests.scenario.compute import Compute
 from tests.topology import (

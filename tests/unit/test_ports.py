@@ -22,7 +22,8 @@ from sriov_agent.core.state import PortBinding
 from sriov_agent.database import Database
 from sriov_agent.exceptions import InvalidField, Unavailable
 from sriov_agent.sources.local import Local
-from sriov_agent.sources.ports import _SCHEMA, Lacking, Port, Ports
+from sriov_agent.sources.port import Port
+from sriov_agent.sources.ports import _SCHEMA, Lacking, Ports
 from sriov_agent.sources.trunk import Network
 from tests.topology import binding, port_id, port_mac
 

@@ -22,7 +22,7 @@ from sriov_agent.core.model import LinkState, Segment
 from sriov_agent.core.state import VNIC_TYPES, PortBinding
 from sriov_agent.exceptions import ConfigError, InvalidField, Unavailable
 from sriov_agent.libvirt.files import InterfaceFiles
-from sriov_agent.sources.ports import Port
+from sriov_agent.sources.port import Port
 
 if TYPE_CHECKING:
     from sriov_agent.cmd.ctl.app import Sriovctl

@@ -20,7 +20,8 @@ from sriov_agent.sources.base import Wake
 from sriov_agent.sources.ml2 import ovo
 from sriov_agent.sources.ml2.rpc import version_of
 from sriov_agent.sources.payload import PortPayload
-from sriov_agent.sources.ports import Port, Ports
+from sriov_agent.sources.port import Port
+from sriov_agent.sources.ports import Ports
 
 LOG = logging.getLogger(__name__)
 

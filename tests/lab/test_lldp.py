@@ -93,8 +93,8 @@ def running(tmp_path, pfs, request):
     with host.agent():
         yield Running(host, pfs[0])
         host.delete("port")
-    for pf in pfs:
-        assert witness.open_vlans(pf["leaf"], pf["port"]) == {FLOOR_VLAN}
+        for pf in pfs:
+            wait_until(lambda pf=pf: witness.open_vlans(pf["leaf"], pf["port"]) == {FLOOR_VLAN})
 
 
 def open_on(pf):

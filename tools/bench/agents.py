@@ -165,8 +165,8 @@ class Bench:
             self._save()
 
     def note(self, name: str, sentence: str) -> None:
-        """Have something said below a metric."""
-        if name in self.measured:
+        """Have something said below a metric, once."""
+        if name in self.measured and sentence not in self.measured[name].notes:
             self.measured[name].notes.append(sentence)
 
     def ask(self, action: str, **given: object) -> Asked:
@@ -360,6 +360,7 @@ def start(bench: Bench, agent: Agent) -> float:
     asked = bench.ask("wait_started", host=agent.name, before=before, timeout=START_SECONDS)
     began = agent.start()
     asked.answer()
+    print(f"{agent.name} started: {asked.at - began:.0f} s", flush=True)
     return asked.at - began
 
 

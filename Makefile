@@ -11,7 +11,7 @@ STAMP := $(VENV)/.installed
 REQUIREMENTS := $(wildcard *requirements.txt doc/requirements.txt tools/lab/requirements.txt)
 # The schemas of libvirt come with libvirt0, or with a package that it depends on.
 SCHEMA_PACKAGE := libvirt0
-TEST_PACKAGES := rabbitmq-server snmpd $(SCHEMA_PACKAGE)
+TEST_PACKAGES := rabbitmq-server snmpd gcc binutils $(SCHEMA_PACKAGE)
 PYTEST_ARGS ?=
 BENCH_ARGS ?=
 
@@ -26,7 +26,7 @@ demo: venv ## Show a port-create event become a VF that pings through its switch
 
 .PHONY: test
 test: venv ## Run every test; PYTEST_ARGS='-k word' chooses some
-	-@$(BIN)/python tools/lab setup --also $(TEST_PACKAGES)
+	-@$(BIN)/python tools/lab setup --netdevsim --also $(TEST_PACKAGES)
 	-@$(BIN)/python tools/openstack setup
 	@$(BIN)/python -m pytest $(PYTEST_ARGS)
 

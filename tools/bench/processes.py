@@ -92,12 +92,18 @@ class Agent:
             return log.read().decode("utf-8", "replace")
 
     def pids(self) -> list[int]:
-        """Its processes: those that it started too, and those that have left it since."""
+        """Its processes: those that it started too, and those that have left it since.
+
+        One that sets its title writes it over its environment.
+        """
         mark = f"{MARK}={self.name}".encode()
-        found = []
+        running = self._process is not None and self._process.poll() is None
+        found = [self._process.pid] if self._process and running else []
         for directory in _numbers(Path("/proc")):
             with contextlib.suppress(OSError):
-                if mark in (directory / "environ").read_bytes().split(b"\0"):
+                if int(directory.name) not in found and mark in (
+                    directory / "environ"
+                ).read_bytes().split(b"\0"):
                     found.append(int(directory.name))
         return found
 

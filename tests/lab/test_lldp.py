@@ -295,7 +295,7 @@ def test_a_recabled_host_takes_its_vlans_along_and_leaves_the_old_port_clean(run
         recable(pfs)
         wait_until(lambda now=now: open_on(now) and running.state() == "met")
         assert running.host.show("port")["switch"] == now["leaf"]
-        assert not open_on(before)
+        wait_until(lambda before=before: not open_on(before))
         wait_until(lambda: all(pf["switch"] for pf in running.pfs()))
 
 

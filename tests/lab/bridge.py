@@ -17,10 +17,6 @@ from pathlib import Path
 
 import pytest
 
-from tools.openstack import needs
-from tools.openstack.remote import Remote
-from tools.openstack.stack import Stack
-
 HERE = Path(__file__).parent
 TOPOLOGY = Path("/run/sriov-lab/topology.json")
 REPORTS_VARIABLE = "SRIOV_LAB_REPORTS"
@@ -106,8 +102,8 @@ class Guest:
         selected.write_text("".join(f"{config.rootpath / item.nodeid}\n" for item in items))
         environment = {name: os.environ[name] for name in ("CI",) if name in os.environ}
         environment[REPORTS_VARIABLE] = str(reports)
-        if any(item.get_closest_marker("openstack") for item in items) and not needs.missing():
-            environment[NEUTRON_VARIABLE] = self._neutron()
+        if any(item.get_closest_marker("openstack") for item in items):
+            environment |= self._neutron()
         with self.log.open("w") as log:
             self.process = self._lab(
                 "run",
@@ -125,11 +121,20 @@ class Guest:
             )
 
     def _neutron(self):
-        """Start a Neutron for the guest; where its switches are, seen from there."""
+        """Start a Neutron for the guest; the variable that tells where its switches are.
+
+        Only tests that need one load what it takes.
+        """
+        from tools.openstack import needs  # noqa: PLC0415
+        from tools.openstack.remote import Remote  # noqa: PLC0415
+        from tools.openstack.stack import Stack  # noqa: PLC0415
+
+        if needs.missing():
+            return {}
         directory = self.outside.enter_context(tempfile.TemporaryDirectory(prefix="neutron-"))
         stack = self.outside.enter_context(Stack(Path(directory), versions_ttl=5))
         remote = self.outside.enter_context(contextlib.closing(Remote(stack)))
-        return remote.guest_url
+        return {NEUTRON_VARIABLE: remote.guest_url}
 
     def _lab(self, *arguments, **options):
         command = [sys.executable, "tools/lab", *map(str, arguments)]

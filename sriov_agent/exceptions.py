@@ -43,6 +43,11 @@ class Unavailable(SriovAgentError):
 class Pending(Unavailable):
     """It was asked, and has not answered yet."""
 
+    SENTENCE = "asked, and not answered yet"
+
+    def __init__(self) -> None:
+        super().__init__(self.SENTENCE)
+
 
 class Refused(SriovAgentError):
     """The kernel, a daemon or a peer understood the request and turned it down."""

@@ -6,7 +6,7 @@ import queue
 import random
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from oslo_config import cfg
 
@@ -16,7 +16,7 @@ from sriov_agent.control import Control
 from sriov_agent.core.report import PortReport, PortState, Report
 from sriov_agent.core.state import ALL, Scope
 from sriov_agent.counters import Counters
-from sriov_agent.exceptions import SriovAgentError, Unavailable
+from sriov_agent.exceptions import Pending, SriovAgentError, Unavailable
 from sriov_agent.hook.background import Background
 from sriov_agent.hook.loader import load
 from sriov_agent.host.inventory import Inventory
@@ -234,12 +234,12 @@ class Agent:
     def _reschedule(self, report: Report, scope: Scope) -> None:
         now = time.monotonic()
         for port, entry in report.ports.items():
-            if port in scope and entry.state not in SETTLED:
+            if port in scope and entry.state not in SETTLED and _to_be_tried(entry.unmet):
                 self._backoff.failed(port, now)
         for port in self._backoff.known() - {HOST}:
             if port not in report.ports or report.ports[port].state in SETTLED:
                 self._backoff.succeeded(port)
-        if report.unmet:
+        if _to_be_tried(report.unmet):
             self._backoff.failed(HOST, now)
         else:
             self._backoff.succeeded(HOST)
@@ -266,3 +266,8 @@ class Agent:
             self.store.save(report, self.counters.snapshot())
         except SriovAgentError as error:
             LOG.error("the report was not saved: %s", error)
+
+
+def _to_be_tried(unmet: Iterable[str]) -> bool:
+    """Whether any of it is not being waited for: an answer that comes wakes by itself."""
+    return any(not sentence.endswith(Pending.SENTENCE) for sentence in unmet)

@@ -118,7 +118,7 @@ class Background:
             self._submit(lambda: self._apply(ask))
         with self._lock:
             if not ask.done:
-                raise Pending("asked, and not answered yet")
+                raise Pending
             ask.told = True
             if ask.error:
                 raise ask.error

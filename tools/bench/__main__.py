@@ -217,6 +217,7 @@ def report(
 
 
 def raise_exit(signum: int, _: FrameType | None) -> NoReturn:
+    print(f"bench: ended by signal {signum}", file=sys.stderr)
     sys.exit(128 + signum)
 
 

@@ -16,10 +16,10 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import FrameType
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from pyroute2.netlink.rtnl.ifinfmsg import ifinfmsg
 
@@ -162,48 +162,62 @@ def run(*command: str) -> int:
             raise
 
 
-def side_by_side(names: Sequence[str], *, peer: bool) -> int:
-    """Both agents in one boot of the guest; 0 if there is something of every metric."""
+def side_by_side(names: Sequence[str], *, ours: bool, peer: bool) -> int:
+    """Both agents in one boot of the guest; 0 if there is something of every metric.
+
+    What was measured by then is reported even if it is interrupted.
+    """
     OUTPUT.mkdir(parents=True, exist_ok=True)
     found = OUTPUT / "measured.json"
     found.unlink(missing_ok=True)
     load = os.getloadavg()[0]
-    with (
-        tempfile.TemporaryDirectory(prefix="neutron-") as directory,
-        Stack(Path(directory), versions_ttl=5) as stack,
-        contextlib.closing(Service(stack)) as service,
-    ):
-        lab = [sys.executable, str(ROOT / "tools/lab"), "run", f"--pfs={PFS}", "--user-net"]
-        driver = [sys.executable, "-m", "tools.bench.agents", f"--service={service.guest_url}"]
-        if peer:
-            driver += [f"--environment={needs.environment()}"]
-        driver += [f"--output={found}", *names]
-        lab += [f"--timeout={TIMEOUT_SECONDS}", "--"]
-        status = run(*lab, *driver)
-        for log in stack.logs():
-            (OUTPUT / f"neutron-{log.parent.name}-{log.name}").write_bytes(log.read_bytes())
-    measured = json.loads(found.read_text()) if found.exists() else {}
+    status = 1
+    try:
+        with (
+            tempfile.TemporaryDirectory(prefix="neutron-") as directory,
+            Stack(Path(directory), versions_ttl=5) as stack,
+            contextlib.closing(Service(stack)) as service,
+        ):
+            lab = [sys.executable, str(ROOT / "tools/lab"), "run", f"--pfs={PFS}", "--user-net"]
+            driver = [sys.executable, "-m", "tools.bench.agents", f"--service={service.guest_url}"]
+            if peer:
+                driver += [f"--environment={needs.environment()}"]
+            if not ours:
+                driver += ["--no-ours"]
+            driver += [f"--output={found}", *names]
+            lab += [f"--timeout={TIMEOUT_SECONDS}", "--"]
+            status = run(*lab, *driver)
+            for log in stack.logs():
+                (OUTPUT / f"neutron-{log.parent.name}-{log.name}").write_bytes(log.read_bytes())
+    finally:
+        measured = json.loads(found.read_text()) if found.exists() else {}
+        complete = report(names, measured, load, ours=ours, peer=peer)
+    return status or int(not complete)
+
+
+def report(
+    names: Sequence[str], measured: Mapping[str, Any], load: float, *, ours: bool, peer: bool
+) -> bool:
+    """Print the table and write ``report.json``; whether every metric was measured."""
     entries = []
     for metric in METRICS:
-        if metric.name in names:
-            each = Measured(**measured.get(metric.name, {}))
-            for side, samples in (("ours", each.ours), ("peer", each.peer)):
-                wanted = side == "ours" or peer
-                if wanted and not samples and not each.errors:
-                    each.errors.append(f"{side}: not measured, exit status {status} of the guest")
-            entries.append(entry(metric, each))
-    report = {
-        "metrics": entries,
-        "cpus": os.cpu_count(),
-        "load": [load, os.getloadavg()[0]],
-    }
-    (OUTPUT / "report.json").write_text(json.dumps(report, indent=1) + "\n")
+        if metric.name not in names:
+            continue
+        each = Measured(**measured.get(metric.name, {}))
+        for side, wanted, samples in (("ours", ours, each.ours), ("peer", peer, each.peer)):
+            if wanted and not samples and not each.errors:
+                each.errors.append(f"{side}: not measured")
+        entries.append(entry(metric, each))
+    loads = [load, os.getloadavg()[0]]
+    found = {"metrics": entries, "cpus": os.cpu_count(), "load": loads}
+    (OUTPUT / "report.json").write_text(json.dumps(found, indent=1) + "\n")
     print(table(entries))
-    print(f"load average {load:.1f} before, {os.getloadavg()[0]:.1f} after; {OUTPUT}/report.json")
-    return status or int(any(each["errors"] for each in entries))
+    print(f"load average {loads[0]:.1f} before, {loads[1]:.1f} after; {OUTPUT}/report.json")
+    return not any(each["errors"] for each in entries)
 
 
 def raise_exit(signum: int, _: FrameType | None) -> NoReturn:
+    print(f"bench: ended by signal {signum}", file=sys.stderr)
     sys.exit(128 + signum)
 
 
@@ -220,16 +234,21 @@ def main() -> int:
     parser.add_argument(
         "--no-peer", action="store_true", help="leave neutron-sriov-nic-agent out, which is slow"
     )
+    parser.add_argument("--no-ours", action="store_true", help="leave this project's agent out")
     arguments = parser.parse_args()
     if unknown := set(arguments.only or ()) - set(names):
         parser.error(f"--only: there is no {', '.join(sorted(unknown))}")
     for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(signum, raise_exit)
+        if signal.getsignal(signum) != signal.SIG_IGN:  # as under nohup
+            signal.signal(signum, raise_exit)
     if reason := needs.missing():
         print(f"bench: {reason}", file=sys.stderr)
         return 3
     status = 0 if arguments.only else steps()
-    return side_by_side(arguments.only or names, peer=not arguments.no_peer) or status
+    found = side_by_side(
+        arguments.only or names, ours=not arguments.no_ours, peer=not arguments.no_peer
+    )
+    return found or status
 
 
 if __name__ == "__main__":

@@ -54,6 +54,8 @@ IDLE_SECONDS = 60.0
 PERIOD_SECONDS = 2.0
 #: what a change may take at most
 CHANGE_SECONDS = 120.0
+#: what a change of all ports may take
+BURST_SECONDS = 600.0
 #: what a start may take at most, with all imports under emulation
 START_SECONDS = 600.0
 #: how long nothing may change until nothing will
@@ -208,7 +210,8 @@ class Bench:
     def wait_status(self, status: str, *ports: Port) -> Asked:
         """Begin to wait until ports have a status."""
         ids = [port.id for port in ports]
-        asked = self.ask("wait_status", ports=ids, status=status, timeout=CHANGE_SECONDS)
+        timeout = CHANGE_SECONDS if len(ids) == 1 else BURST_SECONDS
+        asked = self.ask("wait_status", ports=ids, status=status, timeout=timeout)
         # The service looks by then, and the event falls anywhere between two polls of an agent.
         time.sleep(0.2 + random.uniform(0, PERIOD_SECONDS))
         return asked
@@ -322,6 +325,14 @@ def rss(bench: Bench, agent: Agent) -> list[float]:
     parts = ", ".join(f"{name}: {size / 1024:.0f}" for name, size in sorted(found.items()))
     bench.note("rss", f"{agent.name}, MiB: {parts}")
     return [sum(found.values()) / 1024]
+
+
+def amqp_connections(agent: Agent, port: int) -> list[float]:
+    """Connections to the broker; an agent that serves ports has some."""
+    found = agent.connections(port)
+    if not found:
+        raise RuntimeError(f"no connection of {agent.pids()} to port {port} is seen")
+    return [float(found)]
 
 
 def restart_status_changes(bench: Bench, agent: Agent, heartbeats: list[float]) -> list[float]:
@@ -614,7 +625,7 @@ def measure_agent(bench: Bench, agent: Agent, heartbeats: list[float]) -> None:
         bench.measure("idle_cpu", side, lambda: idle_cpu(agent))
         bench.measure("rss", side, lambda: rss(bench, agent))
         port = int(bench.broker.rpartition(":")[2])
-        bench.measure("amqp_connections", side, lambda: [float(agent.connections(port))])
+        bench.measure("amqp_connections", side, lambda: amqp_connections(agent, port))
         bench.measure(
             "restart_status_changes",
             side,
@@ -644,13 +655,15 @@ def pairs(
         bench.measure(name, "peer", lambda: found[1])
 
 
-def measure(bench: Bench, environment: Path | None, logs: Path) -> None:
+def measure(bench: Bench, environment: Path | None, logs: Path, *, with_ours: bool) -> None:
     """Everything that is wanted.
 
     :param environment: the virtual environment with the old agent; ``None``: it is left out
+    :param with_ours: whether this project's agent is measured
     """
-    pairs(bench, "netlink_program", netlink_program)
-    pairs(bench, "netlink_scan", netlink_scan)
+    if with_ours:
+        pairs(bench, "netlink_program", netlink_program)
+        pairs(bench, "netlink_scan", netlink_scan)
     agents = []
     conf_file = bench.conf_file
     ours = processes.ours(
@@ -660,7 +673,8 @@ def measure(bench: Bench, environment: Path | None, logs: Path) -> None:
         bench.netdevs,
         conf_file,
     )
-    agents.append(ours)
+    if with_ours:
+        agents.append(ours)
     if environment:
         log = STATE / "peer.log"
         agents.append(processes.peer(environment, STATE / "peer", log, bench.netdevs, conf_file))
@@ -668,13 +682,14 @@ def measure(bench: Bench, environment: Path | None, logs: Path) -> None:
         return
     heartbeats: dict[str, list[float]] = {agent.name: [] for agent in agents}
     try:
-        with bench.failing("ours", "start_to_heartbeat", "push_to_kernel"):
-            # Neutron takes a while until it pushes to an agent that it did not know, which lists
-            # its ports over and over meanwhile.
-            heartbeats["ours"].append(start(bench, ours))
-            time.sleep(5)
-            ours.stop()
-        if bench.wants("push_to_kernel"):
+        if with_ours:
+            with bench.failing("ours", "start_to_heartbeat", "push_to_kernel"):
+                # Neutron takes a while until it pushes to an agent that it did not know, which
+                # lists its ports over and over meanwhile.
+                heartbeats["ours"].append(start(bench, ours))
+                time.sleep(5)
+                ours.stop()
+        if with_ours and bench.wants("push_to_kernel"):
             with bench.failing("ours", "push_to_kernel", "start_to_heartbeat"):
                 heartbeats["ours"].append(start(bench, ours))
                 time.sleep(10)
@@ -698,16 +713,18 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="agents")
     parser.add_argument("--service", required=True, help="URL of tools/bench/service.py")
     parser.add_argument("--environment", type=Path, help="virtual environment of the old agent")
+    parser.add_argument("--no-ours", action="store_true", help="leave this agent out")
     parser.add_argument("--output", type=Path, required=True)
     parser.add_argument("metrics", nargs="+")
     arguments = parser.parse_args()
     bench = Bench(arguments.service, arguments.metrics, arguments.output)
     try:
-        measure(bench, arguments.environment, arguments.output.parent)
+        logs = arguments.output.parent
+        measure(bench, arguments.environment, logs, with_ours=not arguments.no_ours)
     except Exception as error:
         traceback.print_exc()
         for name, each in bench.measured.items():
-            if not each.ours:
+            if not each.ours and not each.peer:
                 with bench.failing("run", name):
                     raise error
 

@@ -94,16 +94,15 @@ class Agent:
     def pids(self) -> list[int]:
         """Its processes: those that it started too, and those that have left it since.
 
-        One that sets its title writes it over its environment.
+        The old agent writes its title over its environment, and its helper leaves its session.
         """
         mark = f"{MARK}={self.name}".encode()
-        running = self._process is not None and self._process.poll() is None
-        found = [self._process.pid] if self._process and running else []
+        found = []
         for directory in _numbers(Path("/proc")):
             with contextlib.suppress(OSError):
-                if int(directory.name) not in found and mark in (
-                    directory / "environ"
-                ).read_bytes().split(b"\0"):
+                session = int(_stat(directory)[3])
+                marked = mark in (directory / "environ").read_bytes().split(b"\0")
+                if marked or (self._process and session == self._process.pid):
                     found.append(int(directory.name))
         return found
 
@@ -112,8 +111,7 @@ class Agent:
         ticks = 0
         for pid in self.pids():
             with contextlib.suppress(OSError):
-                stat = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-                ticks += sum(map(int, stat[11:15]))
+                ticks += sum(map(int, _stat(Path(f"/proc/{pid}"))[11:15]))
         return ticks / TICKS
 
     def rss(self) -> dict[str, int]:
@@ -143,6 +141,11 @@ class Agent:
                 to_it = int(fields[2].rpartition(":")[2], 16) == port
                 found += to_it and fields[3] == ESTABLISHED and fields[9] in inodes
         return found
+
+
+def _stat(process: Path) -> list[str]:
+    """What ``stat`` in /proc has after the command's name."""
+    return (process / "stat").read_text().rpartition(")")[2].split()
 
 
 def _numbers(directory: Path) -> Iterator[Path]:

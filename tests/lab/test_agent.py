@@ -61,9 +61,9 @@ def assert_unused(host, pfs):
         host.delete(*ports)
     for pf in pfs:
         wait_until(lambda pf=pf: open_vlans(pf) == {FLOOR_VLAN})
-        for index in range(7):
-            seen = vf(pf, index)
-            assert (vlan(pf, index), seen["spoofchk"], seen["trust"]) == ((0, 0), True, False)
+        for seen in witness.vfs(pf["netdev"]):
+            assert (seen["vlan"], seen["qos"]) == (0, 0)
+            assert (seen["spoofchk"], seen["trust"]) == (True, False)
             assert seen["rate"] == {"max_tx": 0, "min_tx": 0}
             assert not seen["address"].startswith("02:aa")
 

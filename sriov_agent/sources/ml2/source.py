@@ -17,7 +17,7 @@ from oslo_config import cfg
 
 from sriov_agent.core import fields
 from sriov_agent.core.report import Report
-from sriov_agent.core.state import Bindings
+from sriov_agent.core.state import Bindings, PortBinding
 from sriov_agent.counters import Counters
 from sriov_agent.exceptions import InvalidField, SriovAgentError, Unavailable
 from sriov_agent.sources import agent_state
@@ -320,7 +320,12 @@ class Ml2:
         said = news(bindings, self._report, self._said)
         if not said:
             return
-        said = {port: word for port, word in said.items() if not self._wrote_back(port, word)}
+        if neutron := self._neutron:
+            said = {
+                port: word
+                for port, word in said.items()
+                if not (word.up and self._wrote_back(neutron, bindings[port]))
+            }
         up = {port for port, word in said.items() if word.up}
         failed = self._server.set_status(up, said.keys() - up)
         for port, word in said.items():
@@ -334,18 +339,18 @@ class Ml2:
                 "log says why"
             )
 
-    def _wrote_back(self, port_id: str, word: Said) -> bool:
+    def _wrote_back(self, neutron: Profiles, binding: PortBinding) -> bool:
         """Whether the port's profile was written: Neutron binds it again and says so."""
+        port_id = binding.port_id
         row, entry = self.ports.get(port_id), self._report.ports.get(port_id)
-        if self._neutron is None or not word.up or row is None or entry is None:
+        if row is None or entry is None:
             return False
-        binding = self.ports.bindings().ports.get(port_id)
         known = payloads.mapping(row.document.get("profile") or {}, "profile")
-        wanted = write_back.profile(binding, known, entry, self.host) if binding else None
+        wanted = write_back.profile(binding, known, entry, self.host)
         if wanted is None:
             return False
         try:
-            self._neutron.update_binding_profile(port_id, wanted, row.revision_number)
+            neutron.update_binding_profile(port_id, wanted, row.revision_number)
         except Changed:
             self.ask_ports({port_id})
         except SriovAgentError as error:

@@ -3,6 +3,8 @@
 
 from oslo_config import cfg, types
 
+from sriov_agent.conf.keystone import KEYSTONE_USER_OPTS
+
 HOOK_EXEC_OPTS = [
     cfg.ListOpt(
         "command",
@@ -40,13 +42,7 @@ HOOK_CONTRAIL_OPTS = [
         "auth_url",
         help="Keystone, such as https://192.0.2.5:5000/v3; none where aaa-mode is no-auth.",
     ),
-    cfg.StrOpt("username", help="User whom Keystone knows."),
-    cfg.StrOpt("password", secret=True, help="The user's password."),
-    cfg.StrOpt("project_name", help="Project that the token is for."),
-    cfg.StrOpt("user_domain_name", default="Default", help="The user's domain."),
-    cfg.StrOpt("project_domain_name", default="Default", help="The project's domain."),
-    cfg.StrOpt("application_credential_id", help="Instead of user, password and project."),
-    cfg.StrOpt("application_credential_secret", secret=True, help="The credential's secret."),
+    *KEYSTONE_USER_OPTS,
     cfg.StrOpt("ca_file", help="CA certificates of API and Keystone; default: the system's."),
     cfg.FloatOpt(
         "timeout",

@@ -3,6 +3,8 @@
 
 from oslo_config import cfg
 
+from sriov_agent.conf.keystone import KEYSTONE_USER_OPTS
+
 NEUTRON_OPTS = [
     cfg.StrOpt(
         "auth_type",
@@ -21,13 +23,7 @@ NEUTRON_OPTS = [
             "endpoint_override, Neutron's API is not asked."
         ),
     ),
-    cfg.StrOpt("username", help="User whom Keystone knows."),
-    cfg.StrOpt("password", secret=True, help="The user's password."),
-    cfg.StrOpt("project_name", help="Project that the token is for."),
-    cfg.StrOpt("user_domain_name", default="Default", help="The user's domain."),
-    cfg.StrOpt("project_domain_name", default="Default", help="The project's domain."),
-    cfg.StrOpt("application_credential_id", help="Instead of user, password and project."),
-    cfg.StrOpt("application_credential_secret", secret=True, help="The credential's secret."),
+    *KEYSTONE_USER_OPTS,
     cfg.StrOpt("region_name", help="Region whose Neutron is asked; default: the only one."),
     cfg.StrOpt(
         "interface",

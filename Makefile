@@ -11,7 +11,9 @@ STAMP := $(VENV)/.installed
 REQUIREMENTS := $(wildcard *requirements.txt doc/requirements.txt tools/lab/requirements.txt)
 # The schemas of libvirt come with libvirt0, or with a package that it depends on.
 SCHEMA_PACKAGE := libvirt0
-TEST_PACKAGES := rabbitmq-server snmpd gcc binutils $(SCHEMA_PACKAGE)
+# What stands for switches: a NETCONF server, Open vSwitch, and ssh to reach them.
+SWITCH_PACKAGES := netconfd openssh-server openvswitch-switch iproute2
+TEST_PACKAGES := rabbitmq-server snmpd gcc binutils etcd-server $(SCHEMA_PACKAGE) $(SWITCH_PACKAGES)
 PYTEST_ARGS ?=
 BENCH_ARGS ?=
 

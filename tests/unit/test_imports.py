@@ -20,6 +20,7 @@ MAY_IMPORT: Mapping[str, frozenset[str]] = {
     "counters": frozenset(),
     "database": frozenset(),
     "conf": frozenset({"core"}),
+    "fabric": frozenset({"conf", "control", "core", "counters", "database"}),
     "hook": frozenset({"core"}),
     "host": frozenset({"core"}),
     "libvirt": frozenset({"core"}),
@@ -28,7 +29,7 @@ MAY_IMPORT: Mapping[str, frozenset[str]] = {
     "store": frozenset({"core", "database"}),
     "parts": ADAPTERS | {"conf", "core", "counters"},
     "service": ADAPTERS | {"conf", "control", "core", "counters", "parts", "reconciler"},
-    "cmd": ADAPTERS | {"conf", "control", "core", "counters", "parts", "service"},
+    "cmd": ADAPTERS | {"conf", "control", "core", "counters", "fabric", "parts", "service"},
 }
 
 #: parts that import the standard library alone

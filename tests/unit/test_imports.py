@@ -49,6 +49,7 @@ LIBRARY_HOMES: Mapping[str, tuple[str, ...]] = {
         "sriov_agent.sources.notifications",
         "sriov_agent.sources.ml2.*",
     ),
+    "stevedore": ("sriov_agent.fabric.switch.loader", "sriov_agent.hook.loader"),
     "oslo_messaging": (
         "sriov_agent.sources.ml2.rpc",
         "sriov_agent.sources.notifications",

@@ -321,8 +321,9 @@ class Worker:
             users = [
                 link
                 for link, at in everything.places.items()
-                if at.switch == self.name and (before[at.port].lag or at.port) == port
-                if at.port in before
+                if at.switch == self.name
+                and at.port in before
+                and (before[at.port].lag or at.port) == port
             ]
             audit.say(self.name, port, change, users, before, after)
 

@@ -57,6 +57,7 @@ LIBRARY_HOMES: Mapping[str, tuple[str, ...]] = {
         "sriov_agent.cmd.*",
         "sriov_agent.conf",
         "sriov_agent.conf.*",
+        "sriov_agent.fabric.parts",
         "sriov_agent.fabric.service",
         "sriov_agent.hook.*",
         "sriov_agent.messaging",
@@ -65,6 +66,7 @@ LIBRARY_HOMES: Mapping[str, tuple[str, ...]] = {
         "sriov_agent.sources.notifications",
         "sriov_agent.sources.ml2.*",
     ),
+    "oslo_log": ("sriov_agent.cmd.agent", "sriov_agent.cmd.device_manager"),
     "stevedore": ("sriov_agent.fabric.switch.loader", "sriov_agent.hook.loader"),
     "oslo_messaging": (
         "sriov_agent.fabric.rpc",

@@ -20,6 +20,7 @@ from sriov_agent.core.actions import (
     SetVfs,
     WriteInterface,
 )
+from sriov_agent.core.guests import Held, with_guests
 from sriov_agent.core.intent import intent
 from sriov_agent.core.lldp import believed, links
 from sriov_agent.core.model import (
@@ -74,6 +75,12 @@ class Lldp(Protocol):
     """Where PFs are cabled; see :class:`sriov_agent.host.lldp.lldpd.Lldpd`."""
 
     def cabling(self, pfs: Mapping[str, Pf]) -> dict[str, Cabling]: ...
+
+
+class Domains(Protocol):
+    """What guests have; see :class:`sriov_agent.libvirt.domains.Domains`."""
+
+    def held(self) -> Iterable[Held]: ...
 
 
 class Interfaces(Protocol):
@@ -134,6 +141,7 @@ class Reconciler:
         interfaces: Interfaces,
         fabric: Fabric,
         record: Record,
+        domains: Domains | None = None,
         follow_lldp: bool = False,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -143,6 +151,7 @@ class Reconciler:
         self.interfaces = interfaces
         self.fabric = fabric
         self.record = record
+        self.domains = domains
         self.follow_lldp = follow_lldp
         self.clock = clock
         #: When PFs and VFs were looked at last, by ``clock``.
@@ -214,8 +223,16 @@ class Reconciler:
             seen.fabric, seen.fabric_errors = self._fabric(seen.ends, again=False)
 
     def _pfs(self) -> tuple[dict[str, Pf], dict[str, str]]:
+        held: Iterable[Held] | None = ()
+        errors: dict[str, str] = {}
+        try:
+            # Asked first: when a domain has lost a VF, libvirt has set its MAC and VLAN back.
+            held = self.domains.held() if self.domains else ()
+        except SriovAgentError as error:
+            held, errors = None, {"libvirt": str(error)}
         self.looked = self.clock()
-        return self.host.pfs()
+        pfs, pf_errors = self.host.pfs()
+        return with_guests(pfs, held), {**pf_errors, **errors}
 
     def _fabric(
         self, ends: frozenset[SwitchPort], again: bool

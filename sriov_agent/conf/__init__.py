@@ -252,6 +252,17 @@ LLDP_SNMP_OPTS = [
     ),
 ]
 
+LIBVIRT_OPTS = [
+    cfg.StrOpt(
+        "uri",
+        default="",
+        help=(
+            "The libvirt of this host's guests, such as qemu:///system; empty: none is asked. What "
+            "a running domain has is neither given away nor reset. Needs libvirt-python."
+        ),
+    ),
+]
+
 FABRIC_OPTS = [
     cfg.StrOpt(
         "hook",
@@ -273,6 +284,7 @@ GROUPS: dict[str, Sequence[cfg.Opt]] = {
     "ml2_agent": ML2_AGENT_OPTS,
     "lldp": LLDP_OPTS,
     "lldp_snmp": LLDP_SNMP_OPTS,
+    "libvirt": LIBVIRT_OPTS,
     "fabric": FABRIC_OPTS,
     "hook_exec": HOOK_EXEC_OPTS,
     "hook_webhook": HOOK_WEBHOOK_OPTS,

@@ -149,6 +149,33 @@ class Domains:
     def _has(domain: Any, interface: Interface) -> bool:
         return bool(domain.isActive()) and _device(_live(domain), interface)[0] is not None
 
+    def networks(self) -> dict[str, str]:
+        """The XML of every network that is defined or active, by name.
+
+        :raises Unavailable: if libvirt does not answer
+        """
+        with self._errors("its networks cannot be listed"):
+            found = self._connected().listAllNetworks()
+            return {network.name(): str(network.XMLDesc()) for network in found}
+
+    def define_network(self, name: str, text: str, *, start: bool) -> None:
+        """Define a network, and have it active, now and after a restart, if it is to ``start``.
+
+        :raises Refused: if there is one of that name that runs, or libvirt refuses
+        """
+        with self._errors(f"network {name}: not defined"):
+            connection = self._connected()
+            for known in connection.listAllNetworks():
+                if known.name() == name and known.isActive():
+                    raise Refused(
+                        f"network {name} is active, and guests may be in it: end it first (virsh "
+                        f"-c {self.uri} net-destroy {name})"
+                    )
+            network = connection.networkDefineXML(text)
+            if start:
+                network.setAutostart(True)
+                network.create()
+
     def active(self, name: str) -> tuple[bool, bool]:
         """Whether a domain is running, and whether its definition outlives that.
 

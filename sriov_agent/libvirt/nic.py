@@ -73,20 +73,54 @@ class Rate:
     """Of one direction: ``average`` and ``peak`` in kilobytes a second, ``burst`` in kilobytes.
 
     0 is none.
+
+    :raises InvalidField: for a number that libvirt cannot take
     """
 
     average: int
     peak: int = 0
     burst: int = 0
 
+    def __post_init__(self) -> None:
+        fields.integer(self.average, "average", 1, _UNSIGNED)
+        fields.integer(self.peak, "peak", 0, _UNSIGNED)
+        fields.integer(self.burst, "burst", 0, _UNSIGNED)
+
+
+@dataclass(frozen=True, slots=True)
+class Vlans:
+    """The VLAN that the host sets and the guest does not see, or a trunk of those it tags itself.
+
+    ``native`` is the VLAN of a trunk that is untagged, 0 for none. Trunks are Open vSwitch's alone:
+    to an SR-IOV NIC libvirt sets one VLAN.
+
+    :raises InvalidField: for what libvirt would refuse
+    """
+
+    tags: tuple[int, ...] = ()
+    trunk: bool = False
+    native: int = 0
+
+    def __post_init__(self) -> None:
+        for tag in self.tags:
+            fields.integer(tag, "vlan", 1, fields.MAX_VLAN)
+        if len(self.tags) > 1 and not self.trunk:
+            raise InvalidField("vlan", self.tags, "several VLANs are a trunk")
+        if self.native and not (self.trunk and self.native in self.tags):
+            raise InvalidField("native", self.native, "expected a VLAN of the trunk")
+
+    def __bool__(self) -> bool:
+        return bool(self.tags)
+
+
+NO_VLANS = Vlans()
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Nic:
     """One network device; what is "", 0, ``None`` or empty is left to libvirt.
 
-    ``vlan`` is set by the host and not seen by the guest. ``trunk`` are VLANs that the guest tags
-    itself, ``native`` the one of them that is untagged: on Open vSwitch alone, an SR-IOV NIC has
-    neither. ``model`` is the device's in the guest, ``target`` the tap's name on the host, and
+    ``model`` is the device's in the guest, ``target`` the tap's name on the host, and
     ``queues`` are vhost's. ``alias`` begins with ``ua-``. ``mtu`` is in bytes. ``inbound`` is
     towards the guest; libvirt shapes taps alone.
 
@@ -95,9 +129,7 @@ class Nic:
 
     source: Source
     mac: str = ""
-    vlan: int = 0
-    trunk: tuple[int, ...] = ()
-    native: int = 0
+    vlans: Vlans = NO_VLANS
     model: str = ""
     queues: int = 0
     target: str = ""
@@ -111,33 +143,23 @@ class Nic:
         _check_source(self.source)
         if self.mac:
             object.__setattr__(self, "mac", fields.mac(self.mac))
-        fields.vlan(self.vlan)
-        for vlan in self.trunk:
-            fields.integer(vlan, "trunk", 1, fields.MAX_VLAN)
         tagging = isinstance(self.source, Vf | Macvtap | Network) or (
             isinstance(self.source, Bridge) and bool(self.source.interface_id)
         )
-        if (self.vlan or self.trunk) and not tagging:
-            raise InvalidField("vlan", self.vlan, "this kind of interface has no VLAN in libvirt")
-        if self.trunk and isinstance(self.source, Vf | Macvtap):
-            raise InvalidField("trunk", self.trunk, "an SR-IOV NIC's guest tags without libvirt")
-        if self.trunk and self.vlan:
-            raise InvalidField("trunk", self.vlan, "a trunk has no VLAN of its own")
-        if self.native and self.native not in self.trunk:
-            raise InvalidField("native", self.native, "expected a VLAN of the trunk")
+        if self.vlans and not tagging:
+            reason = "this kind of interface has no VLAN in libvirt"
+            raise InvalidField("vlan", self.vlans.tags, reason)
+        if self.vlans.trunk and isinstance(self.source, Vf | Macvtap):
+            raise InvalidField("trunk", self.vlans.tags, "an SR-IOV NIC's guest tags by itself")
         _match(self.model, "model", _MODEL)
         _match(self.target, "target", _DEVICE)
         _match(self.alias, "alias", _ALIAS)
         fields.integer(self.queues, "queues", 0, 256)
         fields.integer(self.boot_order, "boot_order", 0, _UNSIGNED)
         fields.integer(self.mtu, "mtu", 0, 65535)
-        shaped = isinstance(self.source, Bridge | Network | Macvtap)
-        for rate in filter(None, (self.inbound, self.outbound)):
-            fields.integer(rate.average, "average", 1, _UNSIGNED)
-            fields.integer(rate.peak, "peak", 0, _UNSIGNED)
-            fields.integer(rate.burst, "burst", 0, _UNSIGNED)
-            if not shaped:
-                raise InvalidField("bandwidth", rate.average, "libvirt shapes taps alone")
+        rate = self.inbound or self.outbound
+        if rate and not isinstance(self.source, Bridge | Network | Macvtap):
+            raise InvalidField("bandwidth", rate.average, "libvirt shapes taps alone")
         if isinstance(self.source, WholePf):
             for name in ("mac", "model", "queues", "target", "mtu"):
                 if getattr(self, name):
@@ -151,7 +173,7 @@ def _check_source(source: Source) -> None:
         case Macvtap(netdev):
             _match(netdev, "netdev", _DEVICE, needed=True)
         case VhostUser(path, mode):
-            _text(path, "path")
+            check_text(path, "path")
             if not path.startswith("/"):
                 raise InvalidField("path", path, "expected an absolute path")
             if mode not in ("server", "client"):
@@ -161,7 +183,7 @@ def _check_source(source: Source) -> None:
             if interface_id:
                 fields.port_id(interface_id, "interface_id")
         case Network(name, portgroup):
-            _text(name, "network")
+            check_text(name, "network")
             _match(portgroup, "portgroup", _DEVICE)
 
 
@@ -170,7 +192,15 @@ def _match(value: str, field: str, pattern: re.Pattern[str], *, needed: bool = F
         raise InvalidField(field, value, f"expected {pattern.pattern}")
 
 
-def _text(value: str, field: str) -> None:
+def check_device(value: str, field: str) -> None:
+    """A device's name, by libvirt's rule.
+
+    :raises InvalidField: if it is none
+    """
+    _match(value, field, _DEVICE, needed=True)
+
+
+def check_text(value: str, field: str) -> None:
     """Markup in it stays text; what XML cannot have at all is refused."""
     if not value or _NOT_IN_XML.search(value):
         raise InvalidField(field, value, "expected text of characters that XML can have")
@@ -191,8 +221,7 @@ def element(nic: Nic) -> ET.Element:
             _append_driver(root, "vfio")
     _append_source(root, nic.source)
     _append_options(root, nic)
-    if nic.vlan or nic.trunk:
-        _append_vlan(root, nic)
+    append_vlans(root, nic.vlans)
     return root
 
 
@@ -205,8 +234,7 @@ def _append_options(root: ET.Element, nic: Nic) -> None:
         ET.SubElement(root, "driver", name="vhost", queues=str(nic.queues))
     if nic.mtu:
         ET.SubElement(root, "mtu", size=str(nic.mtu))
-    if nic.inbound or nic.outbound:
-        _append_bandwidth(root, nic)
+    append_bandwidth(root, nic.inbound, nic.outbound)
     if nic.boot_order:
         ET.SubElement(root, "boot", order=str(nic.boot_order))
     if nic.alias:
@@ -229,10 +257,8 @@ def _append_driver(root: ET.Element, name: str) -> None:
 def _append_source(root: ET.Element, source: Source) -> None:
     match source:
         case Vf(address) | WholePf(address):
-            parts = re.split("[:.]", address)
-            at = {name: f"0x{part}" for name, part in zip(_PCI_PARTS, parts, strict=True)}
             kind = {"type": "pci"} if isinstance(source, Vf) else {}
-            ET.SubElement(ET.SubElement(root, "source"), "address", {**kind, **at})
+            append_address(ET.SubElement(root, "source"), address, **kind)
         case Macvtap(netdev):
             ET.SubElement(root, "source", dev=netdev, mode="passthrough")
         case VhostUser(path, mode):
@@ -247,18 +273,30 @@ def _append_source(root: ET.Element, source: Source) -> None:
             ET.SubElement(root, "source", {k: v for k, v in at.items() if v})
 
 
-def _append_bandwidth(root: ET.Element, nic: Nic) -> None:
+def append_address(root: ET.Element, address: str, **kind: str) -> None:
+    """A PCI address as libvirt writes it."""
+    parts = zip(_PCI_PARTS, re.split("[:.]", address), strict=True)
+    ET.SubElement(root, "address", {**kind, **{name: f"0x{part}" for name, part in parts}})
+
+
+def append_bandwidth(root: ET.Element, inbound: Rate | None, outbound: Rate | None) -> None:
+    """The rates, if there are any."""
+    if not (inbound or outbound):
+        return
     bandwidth = ET.SubElement(root, "bandwidth")
-    for direction, rate in (("inbound", nic.inbound), ("outbound", nic.outbound)):
+    for direction, rate in (("inbound", inbound), ("outbound", outbound)):
         if rate:
             given = {"average": rate.average, "peak": rate.peak, "burst": rate.burst}
             ET.SubElement(bandwidth, direction, {k: str(v) for k, v in given.items() if v})
 
 
-def _append_vlan(root: ET.Element, nic: Nic) -> None:
-    vlan = ET.SubElement(root, "vlan", {"trunk": "yes"} if nic.trunk else {})
-    for tag in nic.trunk or (nic.vlan,):
-        mode = {"nativeMode": "untagged"} if tag == nic.native and nic.trunk else {}
+def append_vlans(root: ET.Element, vlans: Vlans) -> None:
+    """The VLANs, if there are any."""
+    if not vlans:
+        return
+    vlan = ET.SubElement(root, "vlan", {"trunk": "yes"} if vlans.trunk else {})
+    for tag in vlans.tags:
+        mode = {"nativeMode": "untagged"} if tag == vlans.native else {}
         ET.SubElement(vlan, "tag", {"id": str(tag), **mode})
 
 
@@ -271,24 +309,19 @@ def nic(root: ET.Element) -> Nic | None:
         attached_to = source(root)
         if attached_to is None:
             return None
-        mac, vlan = _get(root, "mac", "address"), root.find("vlan")
-        tags = [(int(tag.get("id", "")), tag.get("nativeMode")) for tag in vlan or ()]
-        trunk = vlan is not None and (vlan.get("trunk") == "yes" or len(tags) > 1)
-        alias = _get(root, "alias", "name")
+        alias = get(root, "alias", "name")
         return Nic(
             source=attached_to,
-            mac=mac,
-            vlan=0 if trunk or not tags else tags[0][0],
-            trunk=tuple(tag for tag, _ in tags) if trunk else (),
-            native=next((tag for tag, mode in tags if trunk and mode == "untagged"), 0),
-            model="" if isinstance(attached_to, Vf | WholePf) else _get(root, "model", "type"),
-            queues=int(_get(root, "driver", "queues") or 0),
-            target="" if isinstance(attached_to, Vf) else _get(root, "target", "dev"),
+            mac=get(root, "mac", "address"),
+            vlans=vlans(root),
+            model="" if isinstance(attached_to, Vf | WholePf) else get(root, "model", "type"),
+            queues=int(get(root, "driver", "queues") or 0),
+            target="" if isinstance(attached_to, Vf) else get(root, "target", "dev"),
             alias=alias if alias.startswith("ua-") else "",
-            boot_order=int(_get(root, "boot", "order") or 0),
-            mtu=int(_get(root, "mtu", "size") or 0),
-            inbound=_rate(root.find("bandwidth/inbound")),
-            outbound=_rate(root.find("bandwidth/outbound")),
+            boot_order=int(get(root, "boot", "order") or 0),
+            mtu=int(get(root, "mtu", "size") or 0),
+            inbound=rate(root.find("bandwidth/inbound")),
+            outbound=rate(root.find("bandwidth/outbound")),
         )
     except (ValueError, InvalidField):
         return None
@@ -313,7 +346,8 @@ def text(root: ET.Element) -> str:
     return ET.tostring(root, encoding="unicode") + "\n"
 
 
-def _get(root: ET.Element, path: str, name: str) -> str:
+def get(root: ET.Element, path: str, name: str) -> str:
+    """An attribute of the element at ``path``, "" if there is none."""
     found = root.find(path)
     return found.get(name, "") if found is not None else ""
 
@@ -337,7 +371,7 @@ def source(root: ET.Element) -> Source | None:
         case "interface", "vhostuser":
             found = VhostUser(at.get("path", ""), at.get("mode", "server"))
         case "interface", "bridge":
-            interface_id = _get(root, "virtualport/parameters", "interfaceid")
+            interface_id = get(root, "virtualport/parameters", "interfaceid")
             found = Bridge(at.get("bridge", ""), interface_id)
         case "interface", "network":
             found = Network(at.get("network", ""), at.get("portgroup", ""))
@@ -345,21 +379,42 @@ def source(root: ET.Element) -> Source | None:
 
 
 def _address(at: ET.Element) -> str:
-    """The PCI address in a ``source``.
-
-    :raises InvalidField: if there is none
-    """
     found = at.find("address")
+    if found is None:
+        raise InvalidField("interface", None, "its source has no PCI address")
+    return read_address(found)
+
+
+def read_address(found: ET.Element) -> str:
+    """A PCI address as libvirt writes it.
+
+    :raises InvalidField: if it is none
+    """
     try:
-        if found is None:
-            raise ValueError
         domain, bus, slot, function = (int(found.get(part, ""), 16) for part in _PCI_PARTS)
     except ValueError:
-        raise InvalidField("interface", None, "its source has no PCI address") from None
+        raise InvalidField("address", None, "expected domain, bus, slot and function") from None
     return fields.pci_address(f"{domain:04x}:{bus:02x}:{slot:02x}.{function}")
 
 
-def _rate(found: ET.Element | None) -> Rate | None:
+def vlans(root: ET.Element) -> Vlans:
+    """The VLANs of an interface, a network or a portgroup.
+
+    :raises ValueError, InvalidField: if they cannot be read
+    """
+    found = root.find("vlan")
+    if found is None:
+        return NO_VLANS
+    tags = [(int(tag.get("id", "")), tag.get("nativeMode")) for tag in found]
+    return Vlans(
+        tags=tuple(tag for tag, _ in tags if tag),
+        trunk=found.get("trunk") == "yes" or len(tags) > 1,
+        native=next((tag for tag, mode in tags if mode == "untagged"), 0),
+    )
+
+
+def rate(found: ET.Element | None) -> Rate | None:
+    """What an ``inbound`` or ``outbound`` says; ``None`` if it is not there."""
     if found is None:
         return None
     return Rate(**{name: int(found.get(name, "0")) for name in ("average", "peak", "burst")})

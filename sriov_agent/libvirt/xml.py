@@ -26,12 +26,13 @@ def device(interface: Interface) -> nic.Nic:
 
     A macvtap names the netdev alone; the VF, which outlives a rename, is in the device's alias.
     """
+    vlans = nic.Vlans((interface.vlan,) if interface.vlan else ())
     if not interface.netdev:
-        return nic.Nic(source=nic.Vf(interface.vf), mac=interface.mac, vlan=interface.vlan)
+        return nic.Nic(source=nic.Vf(interface.vf), mac=interface.mac, vlans=vlans)
     return nic.Nic(
         source=nic.Macvtap(interface.netdev),
         mac=interface.mac,
-        vlan=interface.vlan,
+        vlans=vlans,
         model="virtio",
         alias=_ALIAS + re.sub("[:.]", "-", interface.vf),
     )
@@ -51,7 +52,8 @@ def parse(text: str) -> Interface:
                 vf, netdev = _vf(read.alias), dev
             case _:
                 raise InvalidField("interface", text, "expected a hostdev or direct interface")
-        interface = Interface(vf=vf, netdev=netdev, mac=fields.mac(read.mac), vlan=read.vlan)
+        (vlan,) = read.vlans.tags or (0,)
+        interface = Interface(vf=vf, netdev=netdev, mac=fields.mac(read.mac), vlan=vlan)
         same = render(interface) == text
     except (ET.ParseError, ValueError) as error:
         raise InvalidField("interface", text, str(error)) from error

@@ -19,6 +19,7 @@ from sriov_agent.libvirt.nic import (
     Rate,
     Vf,
     VhostUser,
+    Vlans,
     WholePf,
 )
 
@@ -39,8 +40,8 @@ ANY = {
 }
 MODEL = {"model": st.sampled_from(["", "virtio", "e1000"]), "mtu": st.sampled_from([0, 1500, 9000])}
 TAP = {**ANY, **MODEL, "inbound": RATES, "outbound": RATES}
-VLAN = {"vlan": st.integers(0, 4094)}
-TRUNK = {"trunk": st.just((15, 16)), "native": st.sampled_from([0, 15, 16])}
+VLAN = {"vlans": st.just(Vlans()) | st.builds(Vlans, st.tuples(st.integers(1, 4094)))}
+TRUNK = {"vlans": st.builds(Vlans, st.just((15, 16)), st.just(True), st.sampled_from([0, 15, 16]))}
 NICS = st.one_of(
     st.builds(Nic, source=st.just(VF), **ANY, **VLAN),
     st.builds(Nic, source=st.just(WholePf("0000:83:00.1")), boot_order=st.integers(0, 9)),
@@ -60,7 +61,7 @@ def test_what_is_written_is_read_back(device):
 
 
 def test_a_trunk_with_a_native_vlan():
-    device = Nic(source=OVS, trunk=(42, 123), native=123)
+    device = Nic(source=OVS, vlans=Vlans((42, 123), trunk=True, native=123))
     assert nic.text(nic.element(device)) == (
         '<interface type="bridge">\n'
         '  <source bridge="br-int" />\n'
@@ -108,19 +109,14 @@ def test_markup_in_a_name_stays_text():
         ("network", {"source": Network("\ud800")}),
         ("portgroup", {"source": Network("default", "a b")}),
         ("mac_address", {"source": VF, "mac": "ff:ff:ff:ff:ff:ff"}),
-        ("vlan", {"source": VF, "vlan": 4095}),
-        ("vlan", {"source": Bridge("br0"), "vlan": 15}),
-        ("vlan", {"source": WholePf("0000:83:00.1"), "vlan": 15}),
-        ("vlan", {"source": VhostUser("/tmp/s"), "trunk": (15,)}),
-        ("trunk", {"source": VF, "trunk": (15, 16)}),
-        ("trunk", {"source": OVS, "trunk": (15,), "vlan": 15}),
-        ("trunk", {"source": OVS, "trunk": (0,)}),
-        ("native", {"source": OVS, "trunk": (15,), "native": 16}),
+        ("vlan", {"source": Bridge("br0"), "vlans": Vlans((15,))}),
+        ("vlan", {"source": WholePf("0000:83:00.1"), "vlans": Vlans((15,))}),
+        ("vlan", {"source": VhostUser("/tmp/s"), "vlans": Vlans((15,), trunk=True)}),
+        ("trunk", {"source": VF, "vlans": Vlans((15, 16), trunk=True)}),
         ("model", {"source": OVS, "model": "e1000 "}),
         ("target", {"source": OVS, "target": "tap 0"}),
         ("alias", {"source": OVS, "alias": "net0"}),
         ("mtu", {"source": OVS, "mtu": 65536}),
-        ("average", {"source": OVS, "inbound": Rate(average=0)}),
         ("bandwidth", {"source": VF, "inbound": Rate(average=1)}),
         ("mac", {"source": WholePf("0000:83:00.1"), "mac": "02:5a:0d:c4:39:77"}),
     ],
@@ -130,6 +126,28 @@ def test_what_libvirt_would_refuse_names_the_field(field, given):
         Nic(**given)
     assert caught.value.field == field
     assert str(caught.value).isprintable()
+
+
+@pytest.mark.parametrize("given", [{"average": 0}, {"average": 1, "peak": -1}, {"average": 2**32}])
+def test_rates_that_libvirt_would_refuse(given):
+    with pytest.raises(InvalidField):
+        Rate(**given)
+
+
+@pytest.mark.parametrize(
+    ("field", "given"),
+    [
+        ("vlan", {"tags": (4095,)}),
+        ("vlan", {"tags": (0,)}),
+        ("vlan", {"tags": (15, 16)}),
+        ("native", {"tags": (15,), "native": 15}),
+        ("native", {"tags": (15,), "trunk": True, "native": 16}),
+    ],
+)
+def test_vlans_that_libvirt_would_refuse_name_the_field(field, given):
+    with pytest.raises(InvalidField) as caught:
+        Vlans(**given)
+    assert caught.value.field == field
 
 
 SEEN = """
@@ -162,7 +180,7 @@ SEEN = """
 
 def test_what_libvirt_says_of_a_domain():
     assert [nic.nic(device) for device in nic.devices(SEEN)] == [
-        Nic(source=VF, mac="02:5a:0d:c4:39:77", vlan=15),
+        Nic(source=VF, mac="02:5a:0d:c4:39:77", vlans=Vlans((15,))),
         Nic(
             source=Bridge("br-mgmt"),
             mac="0a:00:dd:c0:de:10",

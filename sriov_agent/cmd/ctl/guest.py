@@ -2,6 +2,7 @@
 """``sriovctl port attach`` and ``detach``: VFs into libvirt's domains and out again."""
 
 import argparse
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cliff.command import Command
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
     from sriov_agent.libvirt.domains import Domains
 
 
+VFIO = Path("/dev/vfio/vfio")
+
+
 class PortAttach(Command):
     """Give a port's VF to a libvirt domain: at once if it runs, and in its definition.
 
@@ -33,14 +37,10 @@ class PortAttach(Command):
 
     def take_action(self, parsed_args: argparse.Namespace) -> None:
         app, name = sriovctl(self), parsed_args.domain
-        domains, interface = _domains(app), _interface(app, parsed_args.port)
+        domains, interface = opened(app), _interface(app, parsed_args.port)
         live, config = _where(domains, parsed_args)
-        if live and not interface.netdev and not Sysfs().has_iommu(interface.vf):
-            raise Refused(
-                f"domain {name}: VF {interface.vf} cannot be given to a guest: this host has no "
-                "IOMMU; switch it on in the firmware, and with intel_iommu=on on the kernel's "
-                "command line, or create the port with --vnic-type macvtap"
-            )
+        if live and not interface.netdev:
+            _check_host(name, interface.vf)
         domains.attach(name, interface, live=live, config=config)
 
 
@@ -64,11 +64,28 @@ class PortDetach(Command):
 
     def take_action(self, parsed_args: argparse.Namespace) -> None:
         app = sriovctl(self)
-        domains, interface = _domains(app), _interface(app, parsed_args.port)
+        domains, interface = opened(app), _interface(app, parsed_args.port)
         live, config = _where(domains, parsed_args)
         domains.detach(
             parsed_args.domain, interface, live=live, config=config, timeout=parsed_args.wait
         )
+
+
+def _check_host(name: str, vf: str) -> None:
+    """Whether this host can give a VF to a guest at all.
+
+    :raises Refused: if not, with what to do
+    """
+    why = ""
+    if not Sysfs().has_iommu(vf):
+        why = (
+            "this host has no IOMMU; switch it on in the firmware, and with intel_iommu=on on the "
+            "kernel's command line, or create the port with --vnic-type macvtap"
+        )
+    elif not VFIO.exists():
+        why = f"there is no {VFIO}; load the driver: modprobe vfio-pci"
+    if why:
+        raise Refused(f"domain {name}: VF {vf} cannot be given to a guest: {why}")
 
 
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -78,7 +95,11 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--config", action="store_true", help="only in the domain's definition")
 
 
-def _domains(app: "Sriovctl") -> "Domains":
+def opened(app: "Sriovctl") -> "Domains":
+    """The libvirt of the configuration, to change something in it.
+
+    :raises ConfigError: if there is none
+    """
     domains = parts.domains(app.conf, read_only=False)
     if domains is None:
         raise ConfigError("[libvirt] uri is empty: name a libvirt there, such as qemu:///system")

@@ -8,6 +8,7 @@ each time, so a libvirtd that was gone has nothing to catch up on.
 import contextlib
 import functools
 import logging
+import queue
 import threading
 import time
 import xml.etree.ElementTree as ET
@@ -53,15 +54,23 @@ class Domains:
     :param changed: called from a thread of its own when a domain may have more or less than
         before, and when the connection is lost
     :param read_only: whether it is only to be observed
+    :param patience: seconds that a connection may take to come about
     """
 
     def __init__(
-        self, uri: str, changed: Callable[[], None] | None = None, *, read_only: bool = False
+        self,
+        uri: str,
+        changed: Callable[[], None] | None = None,
+        *,
+        read_only: bool = False,
+        patience: float = 10.0,
     ) -> None:
         self.uri = uri
         self._changed = changed
         self._read_only = read_only
+        self._patience = patience
         self._connection: Any = None
+        self._opening: queue.SimpleQueue[Any] | None = None
         self._happened = threading.Event()
         self._kept: set[tuple[str, str]] = set()
 
@@ -187,9 +196,11 @@ class Domains:
 
     def close(self) -> None:
         """Leave libvirt."""
+        self._changed = None
         connection, self._connection = self._connection, None
         if connection is not None:
-            self._changed = None
+            with contextlib.suppress(libvirt.libvirtError):
+                connection.unregisterCloseCallback()
             with contextlib.suppress(libvirt.libvirtError):
                 connection.close()
 
@@ -203,15 +214,35 @@ class Domains:
         raise InvalidField("domain", name, f"no such domain; see: virsh -c {self.uri} list --all")
 
     def _connected(self) -> Any:
-        if self._connection is None or not self._connection.isAlive():
-            start_events()
+        if self._connection is not None and not self._connection.isAlive():
+            with contextlib.suppress(libvirt.libvirtError):
+                self._connection.close()
             self._connection = None
-            opened = (libvirt.openReadOnly if self._read_only else libvirt.open)(self.uri)
+        if self._connection is None:
+            opened = self._opened()
             with contextlib.suppress(libvirt.libvirtError):  # drivers without a daemon have none
                 opened.setKeepAlive(_KEEPALIVE_INTERVAL, _KEEPALIVE_COUNT)
             self._listen(opened)
             self._connection = opened
         return self._connection
+
+    def _opened(self) -> Any:
+        """A new connection. A libvirtd that hangs would hold up who opens one for ever."""
+        wait = 0.0
+        if self._opening is None:
+            start_events()
+            self._opening, wait = queue.SimpleQueue(), self._patience
+            open_ = libvirt.openReadOnly if self._read_only else libvirt.open
+            arguments = open_, self.uri, self._opening
+            threading.Thread(target=_open, args=arguments, name="libvirt", daemon=True).start()
+        try:
+            answer = self._opening.get(timeout=wait)
+        except queue.Empty:
+            raise Unavailable(f"{self.uri} does not answer: is it running?") from None
+        self._opening = None
+        if isinstance(answer, libvirt.libvirtError):
+            raise answer
+        return answer
 
     def _listen(self, connection: Any) -> None:
         with contextlib.suppress(libvirt.libvirtError):
@@ -267,6 +298,13 @@ class Domains:
             return self._connection is not None and bool(self._connection.isAlive())
         except libvirt.libvirtError:
             return False
+
+
+def _open(open_: Callable[[str], Any], uri: str, answer: "queue.SimpleQueue[Any]") -> None:
+    try:
+        answer.put(open_(uri))
+    except libvirt.libvirtError as error:
+        answer.put(error)
 
 
 def _live(domain: Any) -> str:

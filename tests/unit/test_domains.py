@@ -134,6 +134,17 @@ def test_what_libvirt_refuses_is_one_sentence(domains, connection):
         domains.detach("web1", PORT, live=True, config=False, timeout=1)
 
 
+def test_one_that_hangs_holds_nobody_up(opened, tmp_path):
+    path = tmp_path / "sock"
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(path))
+        listener.listen()
+        domains = opened(f"qemu+unix:///system?socket={path}", patience=0.2)
+        for _ in range(2):
+            with pytest.raises(Unavailable, match="does not answer"):
+                domains.held()
+
+
 def test_where_no_libvirt_answers_it_is_unavailable(opened, tmp_path):
     path = tmp_path / "sock"
     with socket.socket(socket.AF_UNIX) as listener:

@@ -43,6 +43,7 @@ LIBRARY_HOMES: Mapping[str, tuple[str, ...]] = {
         "sriov_agent.cmd.*",
         "sriov_agent.conf",
         "sriov_agent.conf.*",
+        "sriov_agent.fabric.state.loader",
         "sriov_agent.hook.*",
         "sriov_agent.parts",
         "sriov_agent.service",

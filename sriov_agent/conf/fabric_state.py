@@ -41,7 +41,7 @@ STATE_OPTS = [
     ),
     cfg.StrOpt(
         "etcd_password_file",
-        help="File with that user's password, readable by nobody else; read for each login.",
+        help="File with that user's password, readable by nobody else.",
     ),
     cfg.FloatOpt(
         "etcd_timeout",

@@ -8,7 +8,7 @@ The gateway knows no client by its certificate: who is to be told apart has a na
 import base64
 import json
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -43,7 +43,7 @@ class Gateway:
     :param timeout: seconds to connect, and to wait for an answer
     :param ca_file: CA certificates that etcd's descends from; ``None``: those of requests
     :param cert_file: this client's certificate, with ``key_file``, where etcd asks for one
-    :param password: read for each login
+    :param user: name in etcd, with ``password``, where etcd has users
     :raises ConfigError: if none of it can work
     """
 
@@ -56,7 +56,7 @@ class Gateway:
         cert_file: Path | None = None,
         key_file: Path | None = None,
         user: str = "",
-        password: Callable[[], str] = str,
+        password: str = "",
     ) -> None:
         files = {"ca": ca_file, "cert": cert_file, "key": key_file}
         for name, path in files.items():
@@ -172,7 +172,7 @@ class Gateway:
         """Get a token if there is none; whether it is new."""
         if not self._user or "Authorization" in client.session.headers:
             return False
-        login = {"name": self._user, "password": self._password()}
+        login = {"name": self._user, "password": self._password}
         answer = client.post(client.get_url("auth/authenticate"), json=login)
         client.session.headers["Authorization"] = answer["token"]
         return True

@@ -188,13 +188,15 @@ class Etcd(State):
         """The thread that shows that this manager lives, and sees who else does."""
         while not self._ended.is_set():
             healthy = time.monotonic() < self._until
+            pause = _RETRY_SECONDS
             try:
                 self._live()
+                pause = self._ttl / 3
             except Unavailable as error:
                 LOG.log(logging.WARNING if healthy else logging.DEBUG, "%s", error)
-                self._beat.wait(_RETRY_SECONDS)
-            else:
-                self._beat.wait(self._ttl / 3)
+            except Exception:
+                LOG.exception("What keeps this manager a member failed")
+            self._beat.wait(pause)
             self._beat.clear()
 
     def _live(self) -> None:
@@ -214,7 +216,8 @@ class Etcd(State):
             name = json.dumps(self._name)
             self._gateway.commit(created(me, 0), put(me, name, self._lease))
         names = frozenset(_name(record.value) for record in kept.values()) | {self._name}
-        former, self._members, self._until = self._members, names, asked + seconds
+        former = self._members if asked < self._until else None
+        self._members, self._until = names, asked + seconds
         if names != former:
             LOG.info("Managers: %s", ", ".join(sorted(map(printable, names))))
             self._changed()
@@ -230,7 +233,9 @@ class Etcd(State):
                     self._tell([change(each) for each in events] or [("", None, None)])
             except Unavailable as error:
                 LOG.debug("%s", error)
-                self._ended.wait(_RETRY_SECONDS)
+            except Exception:
+                LOG.exception("What sees other managers' changes failed")
+            self._ended.wait(_RETRY_SECONDS)
 
     def _tell(self, events: list[tuple[str, str | None, str | None]]) -> None:
         keys = [key.removeprefix(self._prefix) for key, _, _ in events]

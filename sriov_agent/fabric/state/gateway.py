@@ -107,7 +107,11 @@ class Gateway:
 
     def revoke(self, lease: int) -> None:
         """End a lease, and all keys that have it; nothing if it has ended."""
-        self.call("lease/revoke", {"ID": lease})
+        try:
+            self.call("lease/revoke", {"ID": lease})
+        except Unavailable as error:
+            if "lease not found" not in str(error):
+                raise
 
     def call(self, path: str, body: Json) -> Json:
         """One call and its answer. It may be made twice.

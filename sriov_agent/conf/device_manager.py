@@ -173,7 +173,7 @@ def switch_group(conf: cfg.ConfigOpts, name: str) -> Any:
 
 def list_opts() -> list[tuple[str, Iterable[cfg.Opt]]]:
     """(group, options) pairs for ``oslo-config-generator``."""
-    groups = {**GROUPS, "switch:NAME": SWITCH_OPTS}
+    groups = {**GROUPS, "switch:leaf1": SWITCH_OPTS}
     return [(group, itertools.chain(options)) for group, options in groups.items()]
 
 

@@ -63,6 +63,7 @@ class Server:
         if self._server:
             self._server.stop()
             self._server.wait()
+        self._transport.cleanup()
 
     def tell(self, host: str, links: Iterable[SwitchPort]) -> None:
         """Tell a host that something new is known of its links; one that is off never hears."""

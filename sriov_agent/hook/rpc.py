@@ -62,6 +62,7 @@ class RpcHook(JsonHook):
     def stop(self) -> None:
         if self._listener:
             self._listener.stop()
+        self._transport.cleanup()
 
     def ask(self, request: Mapping[str, Json]) -> Json:
         answer = self._call(request)

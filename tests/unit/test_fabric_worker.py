@@ -44,7 +44,7 @@ class Rig:
             self.state,
             self.policy,
             self.everything,
-            lambda links: self.told.extend(links),
+            self.told.extend,
             lambda: self.now,
         )
 

@@ -29,7 +29,7 @@ from sriov_agent.fabric.model import (
 )
 from sriov_agent.fabric.state.base import Fence, State
 from sriov_agent.fabric.switch.base import Switch
-from sriov_agent.fabric.wants import Decision, Wanted, decide, statuses
+from sriov_agent.fabric.wants import Decision, Wanted, decide, failed, statuses
 
 LOG = logging.getLogger(__name__)
 
@@ -121,9 +121,30 @@ class Worker:
         self.switch.close()
 
     def _run(self) -> None:
+        mine = False
         while self._wait():
-            if self.state.mine(self.name):
-                self.step()
+            former, mine = mine, self._mine()
+            if not mine:
+                self._rest()
+                continue
+            if not former:
+                # Whoever had the switch before may have left something half done.
+                self._check = self.clock()
+            self.step()
+
+    def _mine(self) -> bool:
+        try:
+            return self.state.mine(self.name)
+        except Unavailable as error:
+            LOG.warning("switch %s: %s", self.name, error)
+            return False
+
+    def _rest(self) -> None:
+        """The switch is another manager's: nothing until it is ours, of which we are woken."""
+        self._unwanted = {}
+        self._close = float("inf")
+        self._check = self.clock() + self.policy.check_interval
+        self._backoff.succeeded(self.name)
 
     def _wait(self) -> bool:
         """Until there is something to do; whether there is still."""
@@ -219,17 +240,7 @@ class Worker:
                 decision = self._decide(everything, seen, self.state.owned(self.name), before)
         except Unavailable as error:
             self._record(
-                everything,
-                before,
-                [
-                    dataclasses.replace(
-                        before.get(port, PortStatus(switch=self.name, port=port)),
-                        tried=vlans,
-                        error=str(error),
-                        at=now,
-                    )
-                    for port, vlans in ports.items()
-                ],
+                everything, before, list(failed(self.name, ports, before, str(error), now))
             )
             raise
         self._record(everything, before, list(statuses(self.name, ports, seen, decision, now)))

@@ -59,6 +59,7 @@ LIBRARY_HOMES: Mapping[str, tuple[str, ...]] = {
         "sriov_agent.conf.*",
         "sriov_agent.fabric.parts",
         "sriov_agent.fabric.service",
+        "sriov_agent.fabric.state.loader",
         "sriov_agent.hook.*",
         "sriov_agent.messaging",
         "sriov_agent.parts",

@@ -1,0 +1,6 @@
+# SPDX-License-Identifier: Apache-2.0
+"""All rigs, by name: one that is added here is in the contract suite."""
+
+from tests.switches.rig import Rig
+
+RIGS: dict[str, type[Rig]] = {}

@@ -11,12 +11,14 @@ import re
 import selectors
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 #: What ends a message: of NETCONF 1.0 and, the chunks of 1.1 (RFC 6242).
 END = re.compile(rb"\]\]>\]\]>|\n##\n")
 #: An operation of a client: the first element in <rpc>.
 OPERATION = re.compile(rb"<(?:\w+:)?rpc\b[^>]*>\s*<(?:\w+:)?([\w-]+)")
+SESSION = re.compile(rb"<(?:\w+:)?session-id>(\d+)<")
 OWN = b'message-id="lie"'
 #: What netconfd answers by losing the edit: https://github.com/yuma123/yuma123, 2.13 and 2.14.
 VALIDATE = (
@@ -32,11 +34,15 @@ class Relay:
         self.directory = directory
         self.server = server
         self.cut_when_answered = False
+        self.session = b""
+        self.greeted = False
 
     def from_client(self, message: bytes, end: bytes) -> bytes:
         """What goes on to the server."""
         found = OPERATION.search(message)
         operation = found[1].decode() if found else "hello"
+        if found and not self.greeted:
+            self.wait_until_greeted()
         with (self.directory / "sent").open("a") as file:
             file.write(f"{operation}\n")
         if operation == "commit":
@@ -52,9 +58,25 @@ class Relay:
 
     def from_server(self, message: bytes, end: bytes) -> bytes:
         """What goes on to the client."""
+        if not self.session and (found := SESSION.search(message)):
+            self.session = found[1]
         if self.cut_when_answered:
             self.end()
         return b"" if OWN in message else message + end
+
+    def wait_until_greeted(self) -> None:
+        """Wait until the server has understood the client's greeting.
+
+        netconfd loses a request that comes in one piece with it. A client can but pause; here its
+        log tells.
+        """
+        active = re.compile(rb"^Session %s for .* now active" % self.session, re.MULTILINE)
+        deadline = time.monotonic() + 60
+        while not active.search((self.directory / "output").read_bytes()):
+            if time.monotonic() > deadline:
+                self.end()
+            time.sleep(0.01)
+        self.greeted = True
 
     def on(self, fault: str) -> bool:
         return (self.directory / "faults" / fault).exists()

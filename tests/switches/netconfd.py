@@ -80,10 +80,10 @@ class NetconfRig(Rig):
         socket = directory / "ncx.sock"
         port = sshd.free_ports(1)[0]
         command = f"{SUBSYSTEM} --ncxserver-sockname={port}@{socket}"
-        filtered = f"{sys.executable} -I {subsystem.__file__} {directory} {command}"
+        self.filtered = f"{sys.executable} -I {subsystem.__file__} {directory} {command}"
         self.sshd = sshd.Sshd(
             directory / "sshd",
-            f"Subsystem netconf {filtered}",
+            f"Subsystem netconf {self.filtered}",
             f"Subsystem behind {command}",
             port=port,
         )

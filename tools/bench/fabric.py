@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,10 +24,10 @@ from sriov_agent import conf as agent_options
 from sriov_agent.conf import device_manager as options
 from sriov_agent.core.model import LldpId, Segment, SwitchPort
 from sriov_agent.exceptions import Pending
-from sriov_agent.fabric.model import Change
+from sriov_agent.fabric.model import Change, Changes, Ports
 from sriov_agent.fabric.service import DeviceManager
 from sriov_agent.hook.loader import load
-from tests.switches.netconfd import JunosRig, NetconfRig, OpenConfigRig
+from tests.switches.netconfd import JunosRig, OpenConfigRig
 from tools.bench.report import Measured
 from tools.openstack.broker import Broker
 
@@ -58,7 +59,7 @@ def measure(names: Sequence[str]) -> dict[str, Measured]:
     return found
 
 
-def _vlans(rig: NetconfRig, found: Measured) -> None:
+def _vlans(rig: Any, found: Measured) -> None:
     """200 VLANs on one port: the driver's whole transaction, and one bare edit and commit."""
     port = rig.trunks[0]
     rig.put(port, [(FLOOR, FLOOR)])
@@ -66,17 +67,17 @@ def _vlans(rig: NetconfRig, found: Measured) -> None:
     with _ncclient(rig) as bare:
         for _ in range(PAIRS):
             for add, remove in ((VLANS, frozenset[int]()), (frozenset[int](), VLANS)):
-                change = Change(add=add, remove=remove)
-                seconds = _seconds(lambda c=change: switch.apply([port], lambda seen: {port: c}))
+                changes = {port: Change(add=add, remove=remove)}
+                seconds = _seconds(partial(switch.apply, [port], partial(_decided, changes)))
                 found.ours += [seconds] if add else []
             rig.put(port, [(FLOOR, FLOOR)])
             edit = rig.trunk(port, [(FLOOR, FLOOR), *((vlan, vlan) for vlan in sorted(VLANS))])
-            found.peer.append(_seconds(lambda e=edit: _transaction(bare, e)))
+            found.peer.append(_seconds(partial(_transaction, bare, edit)))
             rig.put(port, [(FLOOR, FLOOR)])
     switch.close()
 
 
-def _bursts(rig: NetconfRig, broker: Broker, found: Measured) -> None:
+def _bursts(rig: Any, broker: Broker, found: Measured) -> None:
     """100 hosts that want a VLAN each at the same time, over the broker."""
     rig.put(rig.trunks[0], [(FLOOR, FLOOR)])
     hooks = [_hook(broker, f"compute{number}") for number in range(8)]
@@ -97,14 +98,14 @@ def _bursts(rig: NetconfRig, broker: Broker, found: Measured) -> None:
 
         with ThreadPoolExecutor(len(hooks)) as pool:
             list(pool.map(ask, hooks))
-        _until(lambda wanted=frozenset(vlans): wanted <= rig.get(rig.trunks[0]))
+        _until(partial(_carries, rig, frozenset(vlans)))
         found.ours.append(rig.writes() - before)
         found.peer.append(1)
     for hook in hooks:
         hook.stop()
 
 
-def _events(rig: NetconfRig, broker: Broker, found: Measured) -> None:
+def _events(rig: Any, broker: Broker, found: Measured) -> None:
     """From a host that wants a VLAN until it hears that this was seen; one bare transaction."""
     told = threading.Event()
     hook = _hook(broker, "compute-events")
@@ -121,7 +122,7 @@ def _events(rig: NetconfRig, broker: Broker, found: Measured) -> None:
             told.clear()
             seconds = _seconds(lambda: _opened(hook, link, wanted, told))
             edit = rig.trunk(port, [(FLOOR, FLOOR), *((v, v) for v in sorted(wanted))])
-            other = _seconds(lambda e=edit: _transaction(bare, e))
+            other = _seconds(partial(_transaction, bare, edit))
             if number:
                 found.ours.append(seconds)
                 found.peer.append(other)
@@ -141,13 +142,21 @@ def _opened(hook: Any, link: SwitchPort, vlans: set[int], told: threading.Event)
         told.clear()
 
 
+def _decided(changes: Changes, seen: Ports) -> Changes:
+    return changes
+
+
+def _carries(rig: Any, vlans: frozenset[int]) -> bool:
+    return bool(vlans <= rig.get(rig.trunks[0]))
+
+
 def _apply(hook: Any, link: SwitchPort, vlan: int) -> None:
     with contextlib.suppress(Pending):
         hook.apply(link, {link: frozenset({Segment(vlan)})})
 
 
 @contextlib.contextmanager
-def _running(rig: NetconfRig, directory: Path) -> Iterator[Broker]:
+def _running(rig: Any, directory: Path) -> Iterator[Broker]:
     """A broker, and the device manager on it, as their configuration has it."""
     broker = Broker(_made(str(directory), "broker"))
     login = rig.login()
@@ -188,7 +197,7 @@ def _hook(broker: Broker, host: str) -> Any:
     return load(conf)
 
 
-def _link(rig: NetconfRig, port: str = "") -> SwitchPort:
+def _link(rig: Any, port: str = "") -> SwitchPort:
     name = port or rig.trunks[0]
     return SwitchPort(
         pf="0000:3b:00.0",
@@ -200,7 +209,7 @@ def _link(rig: NetconfRig, port: str = "") -> SwitchPort:
 
 
 @contextlib.contextmanager
-def _ncclient(rig: NetconfRig) -> Iterator[Any]:
+def _ncclient(rig: Any) -> Iterator[Any]:
     login = rig.login()
     with manager.connect_ssh(
         host=login.address,

@@ -286,7 +286,7 @@ class Worker:
                     parts += [frozenset(refused[half:]), frozenset(refused[:half])]
             else:
                 transaction.settle(applied)
-                self._audit(everything, applied.changes, applied.before, applied.after)
+                self._audit(everything, transaction.changes, applied.before, applied.after)
                 if not parts:
                     return applied.after
             parts = parts or [None]
@@ -372,19 +372,21 @@ class _Transaction:
                 for port, change in self.changes.items()
             }
             worker.state.set_owned(worker.name, opened, self.fence)
-        return self.changes
+        return {_read_as(carrier, seen): change for carrier, change in self.changes.items()}
 
     def settle(self, applied: Applied) -> None:
         """What is not there any more is not ours any more."""
         worker = self.worker
         owned = worker.state.owned(worker.name)
-        left = {
-            port: vlans & applied.after[port].vlans
-            for port, vlans in owned.items()
-            if port in applied.after
-        }
+        carried = {at.lag or port: at.vlans for port, at in applied.after.items()}
+        left = {port: owned[port] & carried[port] for port in owned.keys() & carried.keys()}
         if any(owned[port] != vlans for port, vlans in left.items()):
             worker.state.set_owned(worker.name, left, self.fence)
+
+
+def _read_as(carrier: str, seen: Ports) -> str:
+    """The name by which a port or aggregate was read: its own, or that of a member."""
+    return carrier if carrier in seen else next(p for p, at in seen.items() if at.lag == carrier)
 
 
 def _parts(changes: Changes) -> Iterator[Part]:

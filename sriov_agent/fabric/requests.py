@@ -125,7 +125,7 @@ class Requests:
         return {"links": [as_json(switch_port(w)) for w in self._wants(host).values() if w.vlans]}
 
     def _wants(self, host: str) -> dict[Link, Want]:
-        return {want.link: want for want in self.state.wants() if want.link.host == host}
+        return {want.link: want for want in self.state.wants(host)}
 
     def _told(self, asked: Iterable[tuple[SwitchPort, Want | None]]) -> list[dict[str, Json]]:
         pairs = list(asked)

@@ -64,6 +64,17 @@ def test_the_same_want_once_more_is_kept_as_heard_last(state):
     assert [kept.heard for kept in state.wants()] == [60.0]
 
 
+def test_what_one_host_wants_is_told_apart(state):
+    hosts = ["compute1", "compute10", "compute1/", "compute", "compute0", "", "/", "ü", "\x7f"]
+    wants = {host: [want(2, at=link(host)), want(3, at=link(host, PF_B))] for host in hosts}
+    for each in wants.values():
+        state.put_wants(each)
+    for host, each in wants.items():
+        assert set(state.wants(host)) == set(each)
+    assert state.wants("compute2") == []
+    assert len(state.wants()) == 2 * len(hosts)
+
+
 def test_wanting_nothing_is_a_want(state):
     state.put_wants([want(2), want(3, at=link(pf=PF_B))])
     state.put_wants([want(sequence=2)])

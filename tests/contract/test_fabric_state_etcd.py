@@ -9,6 +9,7 @@ import threading
 import time
 import uuid
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
 
 import pytest
 
@@ -121,6 +122,39 @@ def test_another_manager_is_told_of_what_is_wanted(join):
     one.drop_wants(told[-1:])
     while other.wants():
         assert other.told()
+
+
+def test_another_manager_is_told_that_what_was_seen_is_forgotten(etcd, prefix):
+    gateway, told = Gateway([etcd.url]), threading.Semaphore(0)
+    state = Etcd(gateway, "manager1", prefix=prefix, lock_ttl=60)
+    seen = PortStatus(switch="leaf1", port="swp1", seen=frozenset({2}), tried=frozenset({2}))
+    state.set_statuses("leaf1", [seen])
+    state.start(told.release)
+    wait_for(lambda: told.acquire(timeout=0.5) is False)
+    for news, status in [
+        (False, replace(seen, error="no answer")),
+        (True, replace(seen, seen=None)),
+        (False, replace(seen, seen=None, error="no answer")),
+    ]:
+        state.set_statuses("leaf1", [status])
+        assert told.acquire(timeout=PATIENCE if news else 0.5) is news
+    state.stop()
+
+
+def test_who_held_a_switch_and_died_has_it_until_its_lease_ends_and_no_longer(etcd, join, prefix):
+    dead, admin = member(etcd.url, "dead", prefix=prefix), Gateway([etcd.url])
+    taken = False
+    other = join("manager2")
+    # It was never started: nothing keeps its lease alive.
+    with dead.hold("leaf1") as fence:
+        while not taken:
+            with contextlib.suppress(Unavailable), other.hold("leaf1") as mine:
+                taken = True
+                assert admin.keep_alive(fence.lease) == 0
+                with pytest.raises(Unavailable, match="no longer"):
+                    dead.set_owned("leaf1", {"swp1": frozenset({2})}, fence)
+                other.set_owned("leaf1", {"swp1": frozenset({3})}, mine)
+    assert other.owned("leaf1") == {"swp1": {3}}
 
 
 def test_a_want_that_is_only_told_once_more_is_no_news(etcd, prefix):

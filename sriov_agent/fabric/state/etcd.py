@@ -112,8 +112,9 @@ class Etcd(State):
                 self._held.discard(lock)
                 self._end(lock.lease)
 
-    def wants(self) -> list[Want]:
-        kept = self._gateway.read(f"{self._prefix}want/")
+    def wants(self, host: str | None = None) -> list[Want]:
+        where = f"{self._prefix}want/" if host is None else self._key("want", host, "")
+        kept = self._gateway.read(where)
         return [records.want(record.value) for record in kept.values()]
 
     def put_wants(self, wants: Iterable[Want]) -> list[Want]:
@@ -242,7 +243,8 @@ class Etcd(State):
         if any(key.startswith("member/") for key in keys) or not all(keys):
             self._beat.set()
         if not all(keys) or any(
-            key.startswith("want/") and not _same(before, after)
+            (key.startswith("want/") and not _same(before, after))
+            or (key.startswith("status/") and _forgotten(before, after))
             for key, (_, before, after) in zip(keys, events, strict=True)
         ):
             self._changed()
@@ -252,6 +254,14 @@ def _same(before: str | None, after: str | None) -> bool:
     """Whether a want was only told once more."""
     with suppress(Unavailable):
         return bool(before and after and records.want(before) == records.want(after))
+    return False
+
+
+def _forgotten(before: str | None, after: str | None) -> bool:
+    """Whether of a port that was seen it is not known any more what it carries."""
+    with suppress(Unavailable):
+        seen = {status.port for status in records.statuses(before or "[]") if status.seen}
+        return any(s.port in seen and s.seen is None for s in records.statuses(after or "[]"))
     return False
 
 

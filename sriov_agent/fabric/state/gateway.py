@@ -8,14 +8,18 @@ The gateway knows no client by its certificate: who is to be told apart has a na
 import base64
 import json
 import threading
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 from urllib.parse import urlsplit
 
-from etcd3gw.client import Etcd3Client
-from etcd3gw.exceptions import ConnectionFailedError, Etcd3Exception
+with warnings.catch_warnings():
+    # It imports eventlet where it is installed; nothing here uses it.
+    warnings.filterwarnings("ignore", message=r"\s*Eventlet is deprecated")
+    from etcd3gw.client import Etcd3Client
+    from etcd3gw.exceptions import ConnectionFailedError, Etcd3Exception
 
 from sriov_agent.exceptions import ConfigError, Unavailable, printable
 
@@ -224,14 +228,15 @@ def _client(
     try:
         at = urlsplit(url)
         port = at.port or _PORT
-    except ValueError as error:
-        raise ConfigError(f"[device_manager] etcd_urls: {printable(url)}: {error}") from error
-    if at.scheme not in {"http", "https"} or not at.hostname or at.path.strip("/") or at.username:
-        raise ConfigError(
-            f"[device_manager] etcd_urls: {printable(url)} is not like https://192.0.2.5:2379"
-        )
+        usable = at.scheme in {"http", "https"} and at.hostname and not at.path.strip("/")
+    except ValueError:
+        usable = False
+    if not usable or "@" in url:
+        # It may have a password in it.
+        shown = printable(url.rpartition("@")[2])
+        raise ConfigError(f"[device_manager] etcd_urls: {shown}: not like https://192.0.2.5:2379")
     client = Etcd3Client(
-        host=at.hostname,
+        host=str(at.hostname),
         port=port,
         protocol=at.scheme,
         ca_cert=ca,

@@ -39,6 +39,11 @@ NO_LIBRARIES = ("control", "core", "counters", "database", "exceptions", "reconc
 LIBRARY_HOMES: Mapping[str, tuple[str, ...]] = {
     "cliff": ("sriov_agent.cmd.ctl.*",),
     "keystoneauth1": ("sriov_agent.hook.contrail.client", "sriov_agent.sources.neutron"),
+    "lxml": (
+        "sriov_agent.fabric.switch.junos",
+        "sriov_agent.fabric.switch.netconf",
+        "sriov_agent.fabric.switch.openconfig",
+    ),
     "oslo_config": (
         "sriov_agent.cmd.*",
         "sriov_agent.conf",

@@ -38,7 +38,7 @@ from sriov_agent.fabric.switch.base import (
     port_name,
     targets,
 )
-from sriov_agent.fabric.switch.netconf import host_key
+from sriov_agent.fabric.switch.host_key import host_key
 from sriov_agent.fabric.switch.ovsdb import carried, rows
 
 # It waits for threads of batching, which is not used, and says that it did so in vain.

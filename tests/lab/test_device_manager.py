@@ -156,6 +156,9 @@ def test_a_port_goes_through_its_leaf_and_comes_back(manager, host, pfs, guest):
         assert open_vlans(pf) == {FLOOR_VLAN, 15}
         guest(port["vf"])
         assert witness.pings("guest", tenant(pf, 15))
+        assert json.loads(host.do("fabric", "diff", "-f", "json")) == []
+        (shown,) = json.loads(host.do("fabric", "show", "-f", "json"))
+        assert (shown["switch"], shown["vlan"], shown["open"]) == (pf["leaf"], 15, True)
         host.delete("web")
         until(lambda: open_vlans(pf) == {FLOOR_VLAN})
         assert not witness.pings("guest", tenant(pf, 15))

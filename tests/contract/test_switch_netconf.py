@@ -3,16 +3,19 @@
 
 import socket
 import threading
+from pathlib import Path
 
 import pytest
+from lxml import etree
 
 from sriov_agent.exceptions import ConfigError, Refused, Unavailable
 from sriov_agent.fabric.model import Change
 from tests.contract.test_switches import changed, patiently, wait_until
-from tests.switches.netconfd import JunosRig, OpenConfigRig
+from tests.switches.netconfd import JunosRig, OpenConfigRig, oc
 from tests.switches.rig import HELD
 from tests.switches.sshd import Sshd
 
+PAGE = Path(__file__).parents[2] / "doc/source/reference/switch-netconf.rst"
 TRANSACTION = "lock discard-changes get-config edit-config commit get-config unlock".split()
 
 
@@ -216,3 +219,27 @@ def test_logins_leave_no_thread_behind(junos):
         switch.read(["xe-0/0/1"])
         switch.close()
     wait_until(lambda: threading.active_count() <= before)
+
+
+def documented_role():
+    """The NACM configuration that the documentation has for an account."""
+    text = PAGE.read_text().partition(".. code-block:: xml")[2]
+    return etree.fromstring(text[: text.index("</nacm>") + len("</nacm>")].strip())
+
+
+@pytest.mark.skipif(bool(OpenConfigRig.excuse()), reason=OpenConfigRig.excuse())
+def test_the_documented_role_is_enough_and_no_more(tmp_path):
+    for rig in started(OpenConfigRig, tmp_path):
+        rig.edit(documented_role())
+        (rig.directory / "user").write_text("sriov")
+        (port, _), (member, _) = rig.trunks, rig.lag
+        rig.put(port, [(90, 110)])
+        rig.put(rig.lag[1], [(100, 100)])
+        switch = rig.load()
+        assert changed(switch, port, add=[15], remove=[100]) == {15, *range(90, 111)} - {100}
+        assert changed(switch, member, add=[15]) == {15, 100}
+        renamed = oc.interfaces(oc.interface(oc.name(port), oc.config(oc.description("mine"))))
+        with switch._session.locked(), pytest.raises(Refused, match="access-denied"):
+            switch._session.edit(renamed, "merge")
+        assert changed(switch, port, add=[16]) == {15, 16, *range(90, 111)} - {100}
+        switch.close()

@@ -106,17 +106,20 @@ class NetconfRig(Rig):
     def start(self) -> None:
         self._copy_models()
         (self.directory / "startup.xml").write_bytes(etree.tostring(base.config()))
-        # netconfd counts its starts here, where it has been told to before in its home.
+        # netconfd counts its starts in a file that it finds here, or else makes in ~/.yuma. That it
+        # makes in any case, or without HOME /tmp/yuma, which then is one user's alone.
         (self.directory / "startup-cfg-txid.txt").write_text("0\n")
-        home = Path(pwd.getpwuid(os.getuid()).pw_dir, ".yuma")
-        had_one = home.exists()
-        self._server = Server(
-            self._command, self.directory / "output", {"PATH": os.environ["PATH"]}
-        )
-        self._server.wait_until(lambda: b"Running netconfd" in self._server.output.read_bytes())
-        if not had_one:
-            with contextlib.suppress(OSError):
-                home.rmdir()
+        home = pwd.getpwuid(os.getuid()).pw_dir
+        made = Path(home, ".yuma")
+        had_one = made.exists()
+        environment = {"PATH": os.environ["PATH"], "HOME": home}
+        self._server = Server(self._command, self.directory / "output", environment)
+        try:
+            self._server.wait_until(lambda: b"Running netconfd" in self._server.output.read_bytes())
+        finally:
+            if not had_one:
+                with contextlib.suppress(OSError):
+                    made.rmdir()
         self.sshd.start()
         login = self.login()
         self._manager = manager.connect_ssh(

@@ -3,7 +3,8 @@
 
 It is what sshd starts as the subsystem ``netconf``: ``python subsystem.py DIRECTORY COMMAND...``.
 In the directory, ``sent`` gets a line for each operation of a client, ``sessions`` holds a file
-named for each process that runs, and a file in ``faults`` is a fault that is on.
+named for each process that runs, a file in ``faults`` is a fault that is on, and ``user`` names
+whom the server takes clients for, if they are not who logged in.
 """
 
 import os
@@ -88,6 +89,8 @@ class Relay:
 
 def main() -> None:
     directory, command = Path(sys.argv[1]), sys.argv[2:]
+    if (directory / "user").exists():
+        os.environ["USER"] = (directory / "user").read_text()
     server = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     assert server.stdin
     assert server.stdout

@@ -128,29 +128,19 @@ class _Configuration:
     def port(self, name: str) -> PortVlans:
         """What a port carries."""
         interface = self.interfaces[name]
-        lag = next(
-            filter(
-                None, (_text(interface, f"{tag}/{{*}}ieee-802.3ad/{{*}}bundle") for tag in MEMBER)
-            ),
-            "",
-        )
+        bundles = [_text(interface, f"{tag}/{{*}}ieee-802.3ad/{{*}}bundle") for tag in MEMBER]
+        lag = "".join(bundles)
         target = self.interfaces.get(lag or name)
         switching = None if target is None else target.find(SWITCHING)
         if target is None or switching is None:
             return PortVlans(trunk=False, lag=lag)
-        trunk = _text(switching, "interface-mode") == "trunk"
         listed = self.listed(lag or name)
         vlans = frozenset[int]().union(*map(_covered, listed.values()))
-        native = _text(target, "native-vlan-id")
-        untagged = (
-            self._stands_for(native) if trunk else [(min(vlans), min(vlans))] if vlans else []
-        )
+        if _text(switching, "interface-mode") != "trunk":
+            return PortVlans(trunk=False, native=min(vlans, default=None), lag=lag)
+        native = self._stands_for(_text(target, "native-vlan-id"))
         return PortVlans(
-            trunk=trunk,
-            vlans=vlans if trunk else frozenset(),
-            every=trunk and "all" in listed,
-            native=untagged[0][0] if untagged else None,
-            lag=lag,
+            vlans=vlans, every="all" in listed, native=native[0][0] if native else None, lag=lag
         )
 
     def listed(self, port: str) -> dict[str, list[Range]]:

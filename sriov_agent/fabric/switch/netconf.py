@@ -7,8 +7,6 @@ at once and not at the next tenth of a second, and an answer is judged by each o
 """
 
 import abc
-import base64
-import binascii
 import contextlib
 import re
 import socket
@@ -33,6 +31,7 @@ from sriov_agent.exceptions import (
 from sriov_agent.fabric.model import Applied, Change, Ports, PortVlans
 from sriov_agent.fabric.ranges import Range
 from sriov_agent.fabric.switch.base import Decide, Login, Switch, effective, port_name, targets
+from sriov_agent.fabric.switch.host_key import HostKey, host_key
 
 BASE = "urn:ietf:params:xml:ns:netconf:base:1.0"
 #: The attribute that says what an edit does with an element: without its namespace it is nothing.
@@ -41,12 +40,6 @@ OPERATION = f"{{{BASE}}}operation"
 PORT = 830
 #: Errors that may pass (RFC 6241, appendix A); all others will be the same next time.
 TRANSIENT = frozenset({"in-use", "lock-denied", "resource-denied"})
-#: Kinds of host keys, and by which algorithms a server proves to have one.
-HOST_KEYS: Mapping[str, tuple[str, ...]] = {
-    "ssh-ed25519": ("ssh-ed25519",),
-    "ssh-rsa": ("rsa-sha2-512", "rsa-sha2-256"),
-    **{f"ecdsa-sha2-nistp{bits}": (f"ecdsa-sha2-nistp{bits}",) for bits in (256, 384, 521)},
-}
 #: Seconds between the greeting and the first request: yuma123 2.13 loses one that comes in one
 #: piece with it. ncclient itself waits as long, before each.
 PAUSE = 0.1
@@ -111,8 +104,7 @@ class NetconfSwitch(Switch):
         """
 
     def describe(self) -> list[str]:
-        session = self._connected()
-        return session.describe()
+        return self._connected().describe()
 
     def read(self, ports: Iterable[str]) -> Ports:
         names = [port_name(port) for port in ports]
@@ -164,7 +156,7 @@ class Session:
     :raises Unavailable: anything else
     """
 
-    def __init__(self, login: Login, pinned: "HostKey") -> None:
+    def __init__(self, login: Login, pinned: HostKey) -> None:
         port = login.port or PORT
         self._where = f"{login.name} at {login.address}:{port}"
         self._option = f"[switch:{login.name}]"
@@ -237,10 +229,10 @@ class Session:
         """
         if ":candidate" not in self._manager.server_capabilities:
             raise Refused(f"{self._where}: {self._lacks_candidate()}")
-        errors = self._errors("lock", "candidate")
+        errors = _errors(self._answer("lock", "candidate"))
         if any(map(_left_behind, errors)):
             self._ask("discard_changes")
-            errors = self._errors("lock", "candidate")
+            errors = _errors(self._answer("lock", "candidate"))
         if errors:
             raise self._error("lock", errors)
         try:
@@ -314,9 +306,6 @@ class Session:
             raise self._error(operation, errors)
         return reply
 
-    def _errors(self, operation: str, *args: Any) -> list[Any]:
-        return _errors(self._answer(operation, *args))
-
     def _answer(self, operation: str, *args: Any, **kwargs: Any) -> Any:
         try:
             reply = getattr(self._manager, operation)(*args, **kwargs)
@@ -343,42 +332,6 @@ class Session:
     @staticmethod
     def _lacks_candidate() -> str:
         return "has no candidate configuration, without which nothing is changed at once"
-
-
-class HostKey:
-    """The one host key that is believed, in the shape in which ncclient asks for known ones."""
-
-    def __init__(self, kind: str, key: bytes) -> None:
-        self._kind = kind
-        self._key = key
-
-    def lookup(self, _host: str) -> dict[str, bytes]:
-        """The key by the algorithms that it may be proven with."""
-        return dict.fromkeys(HOST_KEYS[self._kind], self._key)
-
-    def check(self, _host: str, key: Any) -> bool:
-        """Whether it is this one."""
-        return bool(key.asbytes() == self._key)
-
-
-def host_key(login: Login) -> HostKey:
-    """The host key of a login.
-
-    :raises ConfigError: if there is none, or it is no key
-    """
-    option = f"[switch:{login.name}] host_key"
-    if not login.host_key:
-        raise ConfigError(f"{option}: needed, as ssh-keyscan prints it, without the address")
-    kind, _, text = login.host_key.partition(" ")
-    try:
-        key = base64.b64decode(text.strip(), validate=True)
-    except (binascii.Error, ValueError):
-        key = b""
-    named = len(kind).to_bytes(4, "big") + kind.encode()
-    if kind not in HOST_KEYS or not key.startswith(named) or len(key) <= len(named):
-        kinds = ", ".join(HOST_KEYS)
-        raise ConfigError(f"{option}: expected a key as 'ssh-ed25519 AAAA...', one of {kinds}")
-    return HostKey(kind, key)
 
 
 class _Ssh(SSHSession):  # type: ignore[misc]

@@ -48,6 +48,8 @@ def ports(data: etree._Element, names: Iterable[str]) -> dict[str, PortVlans]:
 def edit(data: etree._Element, changes: Mapping[str, Change]) -> tuple[etree._Element, str]:
     """The edit that opens and closes VLANs on trunks, and its default operation.
 
+    That is none: nothing but entries is written, so an account needs a right to nothing else.
+
     :raises Refused: if something cannot be understood
     """
     interfaces = _interfaces(data)
@@ -66,8 +68,9 @@ def edit(data: etree._Element, changes: Mapping[str, Change]) -> tuple[etree._El
             if found in out:
                 child(config, TRUNK_VLANS, text).set(OPERATION, "remove")
         for low, high in put:
-            child(config, TRUNK_VLANS, str(low) if low == high else f"{low}..{high}")
-    return top, "merge"
+            text = str(low) if low == high else f"{low}..{high}"
+            child(config, TRUNK_VLANS, text).set(OPERATION, "merge")
+    return top, "none"
 
 
 class OpenConfig(NetconfSwitch):

@@ -17,7 +17,7 @@ from sriov_agent.fabric.model import Applied, Change, PortVlans
 from sriov_agent.fabric.switch.loader import load
 from tests.switches import victim
 from tests.switches.rig import ALL, CUT, CUT_AFTER, CUT_BEFORE, HELD, LIES, SILENT
-from tests.switches.rigs import RIGS
+from tests.switches.rigs import RIGS  # noqa: F401 - pytest_generate_tests finds it
 
 SECRET = "correct-horse-battery"
 OTHER_HOST_KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIIr1WJu8cFmTtkdQbPGAHpWjDDzh4yzXK8kLdJ0p0K9y"
@@ -41,17 +41,19 @@ PATIENCE = 120
 
 
 def rigs(has=lambda rig: True):
-    """The rigs of which this holds, as parameters of a test."""
-    return pytest.mark.parametrize(
-        "rig",
-        [
+    """Has a test run with the rigs of its module's ``RIGS`` of which this holds."""
+    return pytest.mark.rigs(has)
+
+
+def pytest_generate_tests(metafunc):
+    if mark := metafunc.definition.get_closest_marker("rigs"):
+        (has,) = mark.args
+        found = [
             pytest.param(name, marks=[] if rig.excuse() else [pytest.mark.switch])
-            for name, rig in RIGS.items()
+            for name, rig in metafunc.module.RIGS.items()
             if has(rig)
-        ],
-        indirect=True,
-        scope="module",
-    )
+        ]
+        metafunc.parametrize("rig", found, indirect=True, scope="module")
 
 
 def playing(*faults):
@@ -63,7 +65,7 @@ every_rig = rigs()
 
 @pytest.fixture(scope="module")
 def rig(request, tmp_path_factory):
-    kind = RIGS[request.param]
+    kind = request.module.RIGS[request.param]
     if reason := kind.excuse() or kind.missing():
         pytest.skip(reason)
     found = kind(tmp_path_factory.mktemp(request.param[:4]))

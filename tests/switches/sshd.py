@@ -93,6 +93,11 @@ class Sshd:
             self._server.end()
         self._server = None
 
+    @property
+    def pid(self) -> int:
+        """Of what listens; 0 while nothing does."""
+        return self._server.pid if self._server else 0
+
     def log(self) -> str:
         """The last of what it wrote."""
         return self._server.log() if self._server else ""

@@ -36,6 +36,7 @@ PROGRAMS = {
 OTHERS = {
     "oslo_messaging_rabbit",
     "privsep",
+    "securitygroup",
     "oslo_concurrency",
     "oslo_messaging_notifications",
     "DEFAULT",

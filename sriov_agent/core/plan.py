@@ -47,6 +47,23 @@ def plan(desired: Desired, observed: Observed, scope: Scope = ALL) -> tuple[Acti
     )
 
 
+def concerned(desired: Desired, actions: Collection[Action], scope: Scope) -> frozenset[str] | None:
+    """The PFs that have to be as they are now for this to be right; ``None`` for all of them.
+
+    What a port lacks may be there by now, wherever.
+    """
+    if any(port in scope for port in desired.unmet):
+        return None
+    found: set[str] = set()
+    for action in actions:
+        match action:
+            case RecordClaim(claim) | DropClaim(claim):
+                found.add(claim.pf)
+            case SetVfs(pf) | SetFabric(SwitchPort(pf=pf)):
+                found.add(pf)
+    return frozenset(found)
+
+
 def pending(actions: Collection[Action], tried: Mapping[Action, str]) -> dict[Action, str]:
     """``tried`` less what succeeded and is not planned again: it was seen, and may come again."""
     return {action: why for action, why in tried.items() if why or action in actions}

@@ -27,6 +27,7 @@ _IFF_UP, _IFF_LOWER_UP = 1, 1 << 16
 _IFLA_ADDRESS, _IFLA_IFNAME, _IFLA_MASTER, _IFLA_LINKINFO = 1, 3, 10, 18
 _IFLA_INFO_KIND = 1
 _IFLA_NUM_VF, _IFLA_VFINFO_LIST, _IFLA_EXT_MASK, _IFLA_PERM_ADDRESS = 21, 22, 29, 54
+_WITH_VFS = struct.pack("=HHI", 8, _IFLA_EXT_MASK, _RTEXT_FILTER_VF | _RTEXT_FILTER_SKIP_STATS)
 _IFLA_VF_INFO = 1
 _VF_MAC, _VF_VLAN, _VF_SPOOFCHK, _VF_LINK_STATE, _VF_RATE, _VF_TRUST = 1, 2, 4, 5, 6, 9
 
@@ -70,11 +71,22 @@ def dump_request() -> bytes:
 
     With statistics a VF takes three times the room, of which a netlink attribute has 64 KiB.
     """
-    mask = struct.pack("=I", _RTEXT_FILTER_VF | _RTEXT_FILTER_SKIP_STATS)
-    body = _IFINFOMSG.pack(0, 0, 0, 0, 0)
-    body += _ATTRIBUTE.pack(_ATTRIBUTE.size + len(mask), _IFLA_EXT_MASK) + mask
-    length = _NLMSG_HEADER.size + len(body)
-    return _NLMSG_HEADER.pack(length, _RTM_GETLINK, _NLM_F_REQUEST | _NLM_F_DUMP, 1, 0) + body
+    return _get_request(_NLM_F_REQUEST | _NLM_F_DUMP, 1, _WITH_VFS)
+
+
+def get_request(name: str, sequence: int) -> bytes:
+    """A request for one link, with its VFs as :func:`dump_request` asks for them."""
+    octets = name.encode() + b"\0"
+    head = _ATTRIBUTE.pack(_ATTRIBUTE.size + len(octets), _IFLA_IFNAME)
+    return _get_request(
+        _NLM_F_REQUEST, sequence, _WITH_VFS + head + octets + bytes(-len(octets) % 4)
+    )
+
+
+def _get_request(flags: int, sequence: int, attributes: bytes) -> bytes:
+    length = _NLMSG_HEADER.size + _IFINFOMSG.size + len(attributes)
+    header = _NLMSG_HEADER.pack(length, _RTM_GETLINK, flags, sequence, 0)
+    return header + _IFINFOMSG.pack(0, 0, 0, 0, 0) + attributes
 
 
 def set_request(index: int, changes: Iterable[tuple[int, VfSettings]], sequence: int) -> bytes:

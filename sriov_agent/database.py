@@ -36,10 +36,24 @@ class Database:
 
         :raises Unavailable: if the file cannot be used
         """
+        with self._begun("BEGIN IMMEDIATE") as connection:
+            yield connection
+
+    @contextmanager
+    def reading(self) -> Iterator[sqlite3.Connection]:
+        """A connection that sees one state of the file, and waits for nobody who writes it.
+
+        :raises Unavailable: if the file cannot be used
+        """
+        with self._begun("BEGIN") as connection:
+            yield connection
+
+    @contextmanager
+    def _begun(self, statement: str) -> Iterator[sqlite3.Connection]:
         try:
             connection = self._connection()
             with connection:
-                connection.execute("BEGIN IMMEDIATE")
+                connection.execute(statement)
                 yield connection
         except (sqlite3.Error, OSError) as error:
             raise Unavailable(f"{self.path}: {error}") from error

@@ -64,6 +64,9 @@ class Source(Protocol):
 class Host(Protocol):
     """PFs and VFs; see :class:`sriov_agent.host.inventory.Inventory`."""
 
+    #: The PFs that :meth:`pfs` looked at last.
+    looked_at: frozenset[str]
+
     def pfs(self, again: Collection[str] | None = None) -> tuple[dict[str, Pf], dict[str, str]]: ...
 
     def set_vfs(
@@ -146,8 +149,7 @@ class Reconciler:
         self.record = record
         self.follow_lldp = follow_lldp
         self.clock = clock
-        #: When each PF was looked at last, by ``clock``; ``None`` stands for all of them.
-        self._looked: dict[str | None, float] = {}
+        self._looked: dict[str, float] = {}
         self._flaps: dict[str, tuple[int, float]] = {}
         self._wanted: dict[SwitchPort, frozenset[Segment]] = {}
 
@@ -158,20 +160,33 @@ class Reconciler:
             unknown what is desired or owned, and nothing was done
         """
         bindings = self.source.bindings()
-        seen = self._look(scope)
+        applied: list[Action] = []
+        try:
+            return self._carry_out(bindings, self._look(scope), scope, applied)
+        finally:
+            # Said last, since VFs wait for what is said before: a line takes longer than a setting.
+            for action in applied:
+                LOG.info("applied %s", action)
+
+    def _carry_out(
+        self, bindings: Bindings, seen: "_Seen", scope: Scope, applied: list[Action]
+    ) -> Report:
         tried: dict[Action, str] = {}
         for _ in range(MAX_ROUNDS):
             observed, desired, planned = self._decide(bindings, seen, scope)
-            self._wanted = {
-                link: segments_on(link, open_, desired, observed)
-                for link, open_ in observed.fabric.items()
-            }
             tried = pending(planned, tried)
             actions = untried(planned, tried)
             if not actions:
                 break
+            if any(isinstance(action, SetFabric) for action in actions):
+                self._wanted = {
+                    link: segments_on(link, open_, desired, observed)
+                    for link, open_ in observed.fabric.items()
+                }
             for action in actions:
-                tried.update(self._apply(action))
+                outcome = self._apply(action)
+                tried.update(outcome)
+                applied += [action] if not outcome[action] else []
             self._look_again(seen, actions)
         else:
             LOG.error("still changing after %d rounds: %s", MAX_ROUNDS, actions)
@@ -181,7 +196,7 @@ class Reconciler:
 
     def looked(self, pf: str) -> float:
         """When the PF was looked at last, by ``clock``."""
-        return max(self._looked.get(pf, 0.0), self._looked.get(None, 0.0))
+        return self._looked.get(pf, 0.0)
 
     def _decide(
         self, bindings: Bindings, seen: "_Seen", scope: Scope
@@ -218,10 +233,11 @@ class Reconciler:
 
     def _look_at_pfs(self, seen: "_Seen", again: frozenset[str] | None) -> None:
         now = self.clock()
-        self._looked.update(dict.fromkeys([None] if again is None else again, now))
         seen.pfs, seen.pf_errors = self.host.pfs(again)
+        looked_at = self.host.looked_at
+        self._looked.update(dict.fromkeys(looked_at, now))
         if seen.looked is not None:
-            seen.looked = None if again is None else seen.looked | again
+            seen.looked = None if again is None else seen.looked | again | looked_at
 
     def _trace(self, seen: "_Seen", anew: bool) -> None:
         """See where the cables of the PFs end, and what is open there.
@@ -294,7 +310,7 @@ class Reconciler:
 
     def _apply(self, action: Action) -> dict[Action, str]:
         """What was tried, with why it failed or ""."""
-        LOG.info("apply %s", action)
+        LOG.debug("apply %s", action)
         try:
             match action:
                 case RecordClaim(claim):

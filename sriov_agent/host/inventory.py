@@ -60,6 +60,8 @@ class Inventory:
         self._addresses: dict[str, str] = {}
         self._links: dict[str, Link] = {}
         self._unsupported: dict[str, frozenset[str]] = {}
+        #: The PFs that :meth:`pfs` looked at last, of those that it saw.
+        self.looked_at: frozenset[str] = frozenset()
         self._seen: dict[str, Pf] = {}
         self._netdevs: dict[str, frozenset[str | None]] = {}
         self._changed: queue.SimpleQueue[tuple[str, str]] = queue.SimpleQueue()
@@ -85,6 +87,7 @@ class Inventory:
             links = _Links(self.netlink, whole=again is None)
         except Unavailable as error:
             self._seen.clear()
+            self.looked_at = frozenset()
             keys = (self._addresses.get(device, device) for _, device in self.mappings)
             return {}, {f"pf {key}": str(error) for key in keys}
         for physical_network, device in self.mappings:
@@ -98,8 +101,11 @@ class Inventory:
                 pfs[key] = known or self._pf(key, physical_network, links)
             except SriovAgentError as error:
                 errors[f"pf {device if key in pfs else key}"] = str(error)
+        self.looked_at = frozenset(
+            address for address, pf in pfs.items() if pf is not self._seen.get(address)
+        )
+        self._netdevs |= {address: _netdevs(pfs[address]) for address in self.looked_at}
         self._seen = dict(pfs)
-        self._netdevs |= {address: _netdevs(pf) for address, pf in pfs.items()}
         return pfs, errors
 
     def _forget_changed(self) -> None:

@@ -7,6 +7,7 @@ message, each with a true length, so this reader counts them up to ``IFLA_NUM_VF
 believing the list's length. Source: ``include/uapi/linux/if_link.h``, ``net/core/rtnetlink.c``.
 """
 
+import functools
 import struct
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -34,6 +35,8 @@ _VF_MAC, _VF_VLAN, _VF_SPOOFCHK, _VF_LINK_STATE, _VF_RATE, _VF_TRUST = 1, 2, 4, 
 #: ``IFLA_VF_LINK_STATE_*`` by value.
 LINK_STATES = (LinkState.AUTO, LinkState.ENABLE, LinkState.DISABLE)
 _NOT_KNOWN = 0xFFFFFFFF
+#: Of how many VFs it is remembered what they were read as.
+_REMEMBERED = 4096
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -215,22 +218,24 @@ def _vf_list(message: bytes, position: int, count: int) -> tuple[tuple[VfSetting
         fits = _ATTRIBUTE.size <= length <= len(message) - position
         if kind & _TYPE_MASK != _IFLA_VF_INFO or not fits:
             break
-        vfs.append(_vf(message, position + 4, position + length))
+        vfs.append(_vf(message[position + 4 : position + length]))
         position += _aligned(length)
     return tuple(vfs), position
 
 
-def _vf(message: bytes, start: int, end: int) -> VfSettings:
+@functools.lru_cache(maxsize=_REMEMBERED)
+def _vf(info: bytes) -> VfSettings:
+    """One ``IFLA_VF_INFO``; most are as they were when they were read last."""
     seen: dict[str, object] = {}
-    for kind, at in _attributes(message, start, end):
+    for kind, at in _attributes(info, 0, len(info)):
         if kind == _VF_MAC:
-            seen["mac"] = _mac(message[at + 4 : at + 10])
+            seen["mac"] = _mac(info[at + 4 : at + 10])
         elif kind == _VF_VLAN:
-            _, seen["vlan"], seen["qos"] = struct.unpack_from("=III", message, at)
+            _, seen["vlan"], seen["qos"] = struct.unpack_from("=III", info, at)
         elif kind == _VF_RATE:
-            _, seen["min_tx_rate"], seen["max_tx_rate"] = struct.unpack_from("=III", message, at)
+            _, seen["min_tx_rate"], seen["max_tx_rate"] = struct.unpack_from("=III", info, at)
         elif kind in (_VF_SPOOFCHK, _VF_TRUST, _VF_LINK_STATE):
-            _, value = struct.unpack_from("=II", message, at)
+            _, value = struct.unpack_from("=II", info, at)
             if kind == _VF_LINK_STATE:
                 seen["link_state"] = LINK_STATES[value]
             elif value != _NOT_KNOWN:

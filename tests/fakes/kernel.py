@@ -49,6 +49,7 @@ class Kernel:
         self._vfs = {pf: [KernelVf() for _ in range(num_vfs)] for pf in pfs}
         self._learnt: dict[str, frozenset[str]] = {}
         self._shown: dict[str, Pf] = {}
+        self.looked_at: frozenset[str] = frozenset()
         self.bonded = False
         self.dark: set[str] = set()
 
@@ -79,6 +80,7 @@ class Kernel:
             for pf, now in self._pfs().items()
             if pf not in self.absent
         }
+        self.looked_at = frozenset(pf for pf, now in shown.items() if now is not kept.get(pf))
         self._shown = shown
         return dict(shown), {f"pf {pf}": why for pf, why in self.absent.items()}
 

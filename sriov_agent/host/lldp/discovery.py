@@ -39,7 +39,7 @@ class Witness(Protocol):
     def frames(self, uplinks: Mapping[str, Uplink]) -> dict[str, tuple[Neighbor, ...]]: ...
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class _Last:
     """What the sources said last, of which uplinks, and how many changes they had told of."""
 
@@ -48,6 +48,12 @@ class _Last:
     heard: Heard
     frames: Mapping[str, tuple[Neighbor, ...]]
     error: str
+
+    @property
+    def senders(self) -> frozenset[str]:
+        """The MAC addresses that frames came from."""
+        told = (*self.heard.neighbors.values(), *self.frames.values())
+        return frozenset(neighbor.source_mac for several in told for neighbor in several)
 
 
 class Discovery:
@@ -66,6 +72,7 @@ class Discovery:
         self.witness = witness
         self._news = 0
         self._last: _Last | None = None
+        self._made: tuple[_Last, frozenset[str], dict[str, Cabling]] | None = None
 
     def start(self, changed: Callable[[], None]) -> None:
         """Have ``changed`` called, from any thread, when the answer may have changed."""
@@ -98,6 +105,15 @@ class Discovery:
         last = self._asked(uplinks, again)
         if last.error:
             raise Unavailable(last.error)
+        # Whether they are this host's is all that the answer depends on besides.
+        ours = last.senders & local_macs
+        if self._made is None or self._made[:2] != (last, ours):
+            self._made = last, ours, self._cabled(uplinks, last, local_macs)
+        return dict(self._made[2])
+
+    def _cabled(
+        self, uplinks: Mapping[str, Uplink], last: _Last, local_macs: frozenset[str]
+    ) -> dict[str, Cabling]:
         heard = last.heard
         if self.witness:
             neighbors = {
@@ -109,7 +125,14 @@ class Discovery:
 
     def _asked(self, uplinks: Mapping[str, Uplink], again: bool) -> _Last:
         facts = frozenset(
-            (uplink.address, uplink.netdev, uplink.up, uplink.carrier, uplink.carrier_changes)
+            (
+                uplink.address,
+                uplink.netdev,
+                uplink.up,
+                uplink.carrier,
+                uplink.carrier_changes,
+                uplink.firmware_lldp,
+            )
             for uplink in uplinks.values()
         )
         last, news = self._last, self._news

@@ -169,6 +169,8 @@ def segments_on(
 ) -> frozenset[Segment]:
     """What is to be open: what is wanted, and what VFs of ours have not left yet."""
     wanted = desired.fabric.get(switch_port, frozenset())
+    if seen <= wanted:
+        return wanted
     return wanted | _in_use(switch_port, seen, desired, observed)
 
 

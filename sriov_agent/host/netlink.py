@@ -8,6 +8,7 @@ to carry it out, and reads a wrapped list wrong.
 import errno
 import os
 import socket
+import struct
 from collections.abc import Iterable, Iterator, Mapping
 from types import TracebackType
 
@@ -22,7 +23,7 @@ BATCH = 256
 _RECEIVE_BYTES = 1 << 20
 _SEQUENCES = 2**31
 #: A driver that talks to its NIC's firmware for each VF takes long for many.
-_ANSWER_SECONDS = 60.0
+_ANSWER_SECONDS = 60
 
 Changes = Iterable[tuple[int, VfSettings]]
 
@@ -139,7 +140,9 @@ class Netlink:
     def _open(self) -> socket.socket:
         if self._socket is None:
             self._socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, socket.NETLINK_ROUTE)
-            self._socket.settimeout(_ANSWER_SECONDS)
+            # With a timeout of Python's, each call would be two.
+            timeout = struct.pack("@ll", _ANSWER_SECONDS, 0)
+            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, timeout)
         return self._socket
 
 

@@ -108,7 +108,7 @@ def set_request(index: int, changes: Iterable[tuple[int, VfSettings]], sequence:
 def _vf_info(vf: int, change: VfSettings) -> bytes:
     """One ``IFLA_VF_INFO``, packed at once: its attributes' lengths are their payloads' and 4."""
     form = "=HH"
-    values: list[object] = []
+    values: list[int | bytes] = []
     if change.mac is not None:
         form += "HHI32s"
         values += 40, _VF_MAC, vf, bytes.fromhex(change.mac.replace(":", ""))
@@ -127,7 +127,13 @@ def _vf_info(vf: int, change: VfSettings) -> bytes:
     if change.min_tx_rate is not None or change.max_tx_rate is not None:
         form += "HHIII"
         values += 16, _VF_RATE, vf, change.min_tx_rate or 0, change.max_tx_rate or 0
-    return struct.pack(form, struct.calcsize(form), _IFLA_VF_INFO, *values)
+    whole = _form(form)
+    return whole.pack(whole.size, _IFLA_VF_INFO, *values)
+
+
+@functools.lru_cache
+def _form(form: str) -> struct.Struct:
+    return struct.Struct(form)
 
 
 def sequence_of(message: bytes) -> int:

@@ -150,6 +150,8 @@ class Reconciler:
         self.follow_lldp = follow_lldp
         self.clock = clock
         self._looked: dict[str, float] = {}
+        #: What was made last of what LLDP said and how often links came and went.
+        self._traced: tuple[object, dict[str, Cabling]] = None, {}
         self._flaps: dict[str, tuple[int, float]] = {}
         self._wanted: dict[SwitchPort, frozenset[Segment]] = {}
 
@@ -276,13 +278,16 @@ class Reconciler:
 
         A move is believed only if the link had gone down for it.
         """
-        known = self.record.cabling()
         try:
             found = self.lldp.cabling(pfs, again=again)
         except SriovAgentError as error:
             return {}, {"lldp": str(error)}
-        cabling: dict[str, Cabling] = {}
         uplinks = {uplink.address: uplink for pf in pfs.values() for uplink in pf.uplinks()}
+        facts = found, {address: uplink.carrier_changes for address, uplink in uplinks.items()}
+        if not again and self._traced[0] == facts:
+            return self._traced[1], {}
+        known = self.record.cabling()
+        cabling: dict[str, Cabling] = {}
         for address, heard in found.items():
             uplink, last = uplinks[address], known.get(address)
             changes = uplink.carrier_changes
@@ -293,6 +298,7 @@ class Reconciler:
                 stale = last is not None and now.switch_port == last.switch_port
                 if now != last and not (stale and self._came_lately(uplink)):
                     self.record.record_cabling(now)
+        self._traced = facts, cabling
         return cabling, {}
 
     def _came_lately(self, uplink: Uplink) -> bool:

@@ -128,14 +128,16 @@ def _orphans(desired: Desired, observed: Observed) -> list[Claim]:
 
     Where the XML of two names a VF, it is the port's that is bound here.
     """
+    left = observed.interfaces.keys() - observed.claims.keys() - desired.claims.keys()
+    if not left:
+        return []
     claimed = {claim.vf for claims in (desired, observed) for claim in claims.claims.values()}
     vfs = observed.vfs()
     found: list[Claim] = []
-    bound_first = sorted(observed.interfaces, key=lambda port: (port not in desired.unmet, port))
-    for port in bound_first:
+    for port in sorted(left, key=lambda port: (port not in desired.unmet, port)):
         interface = observed.interfaces[port]
         vf = vfs.get(interface.vf) if interface else None
-        if port in observed.claims or port in desired.claims or not (interface and vf):
+        if not (interface and vf):
             continue
         if vf.address in claimed or vf.excluded:
             continue

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The PFs of the configuration with their VFs, as sysfs and rtnetlink show them together."""
 
-import queue
+import collections
 from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Protocol
 
@@ -64,7 +64,7 @@ class Inventory:
         self.looked_at: frozenset[str] = frozenset()
         self._seen: dict[str, Pf] = {}
         self._netdevs: dict[str, frozenset[str | None]] = {}
-        self._changed: queue.SimpleQueue[tuple[str, str]] = queue.SimpleQueue()
+        self._changed: collections.deque[tuple[str, str]] = collections.deque()
 
     def changed(self, netdev: str, kind: str) -> None:
         """The kernel told of a network device, "" if of any; from any thread.
@@ -72,7 +72,7 @@ class Inventory:
         :param kind: what iproute2 calls its type, "" for hardware
         """
         if not kind or kind in _BONDS or kind == "macvtap":
-            self._changed.put((netdev, kind))
+            self._changed.append((netdev, kind))
 
     def pfs(self, again: Collection[str] | None = None) -> tuple[dict[str, Pf], dict[str, str]]:
         """The PFs that can be seen whole, by address, and why any other cannot, by device.
@@ -110,8 +110,8 @@ class Inventory:
 
     def _forget_changed(self) -> None:
         """Keep of what was seen what the kernel told of no change of."""
-        while not self._changed.empty():
-            netdev, kind = self._changed.get()
+        while self._changed:
+            netdev, kind = self._changed.popleft()
             theirs = [address for address, names in self._netdevs.items() if netdev in names]
             for address in theirs if theirs and not kind else list(self._seen):
                 self._seen.pop(address, None)

@@ -6,7 +6,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import cast
 
@@ -30,23 +30,19 @@ class Database:
         self.versions = versions
         self._kept = threading.local()
 
-    @contextmanager
-    def transaction(self) -> Iterator[sqlite3.Connection]:
+    def transaction(self) -> AbstractContextManager[sqlite3.Connection]:
         """A connection in one immediate transaction, committed on success.
 
         :raises Unavailable: if the file cannot be used
         """
-        with self._begun("BEGIN IMMEDIATE") as connection:
-            yield connection
+        return self._begun("BEGIN IMMEDIATE")
 
-    @contextmanager
-    def reading(self) -> Iterator[sqlite3.Connection]:
+    def reading(self) -> AbstractContextManager[sqlite3.Connection]:
         """A connection that sees one state of the file, and waits for nobody who writes it.
 
         :raises Unavailable: if the file cannot be used
         """
-        with self._begun("BEGIN") as connection:
-            yield connection
+        return self._begun("BEGIN")
 
     @contextmanager
     def _begun(self, statement: str) -> Iterator[sqlite3.Connection]:

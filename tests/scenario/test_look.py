@@ -75,3 +75,11 @@ def test_a_port_is_told_of_as_its_vf_is_now(compute):
     vf.settings = replace(vf.settings, vlan=7)
     compute.hear("port.update.end", neutron.port(1, revision_number=9, name="other"))
     assert compute.report(1).state == PortState.UNMET
+
+
+def test_when_a_pf_was_looked_at_last_is_known_of_each(compute):
+    compute.seconds = 1.0
+    compute.reconcile()
+    compute.seconds = 2.0
+    compute.hear("port.create.end", neutron.port(1))
+    assert [compute.reconciler.looked(pf) for pf in (PF_A, PF_B)] == [2.0, 1.0]

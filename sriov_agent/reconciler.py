@@ -219,7 +219,7 @@ class Reconciler:
         claims = self.record.claims()
         seen = _Seen(claims=claims, interfaces=self.interfaces.read())
         touched = (claim.pf for port, claim in claims.items() if port in scope)
-        self._look_at(seen, None if scope == ALL else frozenset(touched))
+        self._look_at_pfs(seen, None if scope == ALL else frozenset(touched))
         self._trace(seen, anew=scope == ALL)
         return seen
 
@@ -228,7 +228,7 @@ class Reconciler:
 
         :param pfs: ``None`` for all of them
         """
-        if seen.pfs and (seen.looked is None or (pfs is not None and pfs <= seen.looked)):
+        if seen.looked is None or (pfs is not None and pfs <= seen.looked):
             return False
         self._look_at_pfs(seen, pfs)
         return True

@@ -156,11 +156,9 @@ def _fabric(desired: Desired, observed: Observed, scope: Scope) -> Iterator[Acti
         for port, claim in claims.items()
         if port in scope
     }
-    for switch_port, seen in sorted(
-        observed.fabric.items(), key=lambda item: (item[0].pf, str(item[0]))
-    ):
-        if scope.ports is not None and switch_port.pf not in touched:
-            continue
+    ours = [at for at in observed.fabric if scope.ports is None or at.pf in touched]
+    for switch_port in sorted(ours, key=lambda at: (at.pf, str(at))) if ours[1:] else ours:
+        seen = observed.fabric[switch_port]
         segments = segments_on(switch_port, seen, desired, observed)
         if segments != seen:
             yield SetFabric(switch_port, segments)

@@ -8,8 +8,9 @@ import kombu
 import pytest
 from oslo_config import cfg
 
+from sriov_agent import messaging
+from sriov_agent.messaging import version_of
 from sriov_agent.sources.ml2 import rpc
-from sriov_agent.sources.ml2.rpc import version_of
 from tools.openstack.broker import Broker, missing
 
 pytestmark = pytest.mark.rabbitmq
@@ -36,7 +37,7 @@ def transport(broker, tmp_path):
     file.write_text(f"[DEFAULT]\ntransport_url = {broker.url}\n")
     conf = cfg.ConfigOpts()
     conf([f"--config-file={file}"])
-    transport = rpc.transport(conf)
+    transport = messaging.transport(conf)
     yield transport
     transport.cleanup()
 

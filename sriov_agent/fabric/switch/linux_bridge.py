@@ -310,7 +310,7 @@ def bridge_ports(
     return found
 
 
-def _port(entries: Sequence[Mapping[str, Any]], filters: bool) -> _Port:
+def _port(entries: Sequence[Mapping[str, Any]], filters: bool) -> Port:
     tagged: set[int] = set()
     untagged: set[int] = set()
     native = None

@@ -49,9 +49,11 @@ class Agent:
         hook = load(conf)
         self.fabric = Background(hook, self._answered, at_once=not hook.required)
         self.links = LinkWatch(self._link_changed)
+        excluded = options.excluded_vfs(conf)
+        self.inventory = Inventory(parts.mappings(conf), Netlink(), excluded=excluded)
         self.reconciler = Reconciler(
             source=self.source,
-            host=Inventory(parts.mappings(conf), Netlink(), excluded=options.excluded_vfs(conf)),
+            host=self.inventory,
             lldp=self.lldp,
             interfaces=InterfaceFiles(options.interfaces_path(conf)),
             fabric=self.fabric,
@@ -65,7 +67,7 @@ class Agent:
         self._report = Report()
         self._waiting: list[threading.Event] = []
         self._passing = False
-        self._changed: list[tuple[float, frozenset[str]]] = []
+        self._changed: list[tuple[float, set[str], frozenset[str]]] = []
         self.control = Control(options.socket_path(conf), {"reconcile": self.reconcile_now})
 
     def wake(self, keys: frozenset[str] | None) -> None:
@@ -89,6 +91,7 @@ class Agent:
 
     def _link_changed(self, netdev: str, kind: str) -> None:
         """A network device is another: whose VF may be plugged or unplugged is looked at."""
+        self.inventory.changed(netdev, kind)
         if not netdev:
             self.wake(None)
             return
@@ -100,7 +103,7 @@ class Agent:
             )
         )
         if keys and self._passing:
-            self._changed.append((time.monotonic(), keys))
+            self._changed.append((time.monotonic(), pfs or set(self._report.pfs), keys))
         elif keys:
             self.wake(keys)
 
@@ -111,8 +114,8 @@ class Agent:
         """
         self._passing = False
         changed, self._changed = self._changed, []
-        for at, keys in changed:
-            if at >= self.reconciler.looked:
+        for at, pfs, keys in changed:
+            if any(at >= self.reconciler.looked(pf) for pf in pfs):
                 self.wake(keys)
 
     def _ports(self, chosen: Callable[[PortReport], bool]) -> frozenset[str] | None:

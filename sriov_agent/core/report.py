@@ -17,7 +17,7 @@ from sriov_agent.core.actions import (
     WriteInterface,
 )
 from sriov_agent.core.lldp import describe_port, links
-from sriov_agent.core.model import RELEASED, Cabling, Pf, Segment, SwitchPort, VfSettings
+from sriov_agent.core.model import RELEASED, Cabling, Pf, Segment, SwitchPort, Vf, VfSettings
 from sriov_agent.core.plan import left_of, segments_on
 from sriov_agent.core.state import Claim, Desired, Observed
 
@@ -82,8 +82,9 @@ def report(
     :param failed: actions of the pass that were refused, with the reason
     :param fabric_required: whether a port needs its VLAN seen open on the switch
     """
+    vfs = observed.vfs()
     ports = {
-        port: _port(claim, desired, observed, failed, fabric_required)
+        port: _port(claim, desired, observed, vfs.get(claim.vf), failed, fabric_required)
         for port, claim in desired.claims.items()
     }
     for port, why in desired.unmet.items():
@@ -92,7 +93,7 @@ def report(
         )
     for port, claim in observed.claims.items():
         if port not in ports:
-            ports[port] = _releasing(claim, observed, failed)
+            ports[port] = _releasing(claim, observed, vfs.get(claim.vf), failed)
     unknown = tuple(
         reason
         for what, reason in observed.errors.items()
@@ -114,6 +115,7 @@ def _port(
     claim: Claim,
     desired: Desired,
     observed: Observed,
+    vf: Vf | None,
     failed: Mapping[Action, str],
     fabric_required: bool,
 ) -> PortReport:
@@ -123,7 +125,6 @@ def _port(
     if observed.claims.get(claim.port_id) != claim:
         unmet.append(f"VF {claim.vf} not recorded for the port{_because(failed, claim)}")
     wanted = desired.vfs[claim.vf]
-    vf = observed.vfs().get(claim.vf)
     if vf is None:
         unknown.append(f"VF {claim.vf} not seen{_error(observed, 'pf', claim.pf)}")
     else:
@@ -168,10 +169,11 @@ def _missing(wanted: VfSettings, seen: VfSettings) -> VfSettings:
     return wanted.without(name for name, value in wanted.items().items() if shown[name] == value)
 
 
-def _releasing(claim: Claim, observed: Observed, failed: Mapping[Action, str]) -> PortReport:
+def _releasing(
+    claim: Claim, observed: Observed, vf: Vf | None, failed: Mapping[Action, str]
+) -> PortReport:
     unmet: list[str] = []
     pf = observed.pfs.get(claim.pf)
-    vf = observed.vfs().get(claim.vf)
     if pf is None:
         unmet.append(f"PF {claim.pf} not seen{_error(observed, 'pf', claim.pf)}")
     elif vf:

@@ -17,6 +17,11 @@ class Counters:
         with self._lock:
             self._counts[name] += by
 
+    def set(self, name: str, value: int) -> None:
+        """Have ``name`` at this value, such as a time."""
+        with self._lock:
+            self._counts[name] = value
+
     def snapshot(self) -> dict[str, int]:
         """All counts now."""
         with self._lock:

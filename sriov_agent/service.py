@@ -66,7 +66,10 @@ class Agent:
         self._waiting: list[threading.Event] = []
         self._passing = False
         self._changed: list[tuple[float, frozenset[str]]] = []
-        self.control = Control(options.socket_path(conf), {"reconcile": self.reconcile_now})
+        self.control = Control(
+            options.socket_path(conf),
+            {"reconcile": self.reconcile_now, "counters": self.counters.snapshot},
+        )
 
     def wake(self, keys: frozenset[str] | None) -> None:
         """Have these ports looked at again, or everything; from any thread."""

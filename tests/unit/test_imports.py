@@ -34,7 +34,8 @@ MAY_IMPORT: Mapping[str, frozenset[str]] = {
     "store": frozenset({"core", "database"}),
     "parts": ADAPTERS | {"conf", "core", "counters"},
     "service": ADAPTERS | {"backoff", "conf", "control", "core", "counters", "parts", "reconciler"},
-    "cmd": ADAPTERS | {"conf", "control", "core", "counters", "fabric", "parts", "service"},
+    "cmd": ADAPTERS
+    | {"conf", "control", "core", "counters", "fabric", "messaging", "parts", "service"},
 }
 
 #: parts that import the standard library alone

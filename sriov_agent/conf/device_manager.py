@@ -9,6 +9,8 @@ from typing import Any
 
 from oslo_config import cfg
 
+from sriov_agent.conf.fabric_state import STATE_OPTS
+
 DEVICE_MANAGER_OPTS = [
     cfg.StrOpt(
         "member",
@@ -154,7 +156,7 @@ SWITCH_OPTS = [
     ),
 ]
 
-GROUPS = {"device_manager": DEVICE_MANAGER_OPTS}
+GROUPS = {"device_manager": [*DEVICE_MANAGER_OPTS, *STATE_OPTS]}
 
 
 def register(conf: cfg.ConfigOpts) -> cfg.ConfigOpts:

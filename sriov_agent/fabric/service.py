@@ -16,8 +16,6 @@ from sriov_agent.fabric import parts
 from sriov_agent.fabric.model import Link
 from sriov_agent.fabric.requests import Requests, switch_port
 from sriov_agent.fabric.rpc import Server
-from sriov_agent.fabric.state.base import State
-from sriov_agent.fabric.state.sqlite import Sqlite
 from sriov_agent.fabric.view import View
 from sriov_agent.fabric.wants import Wanted, wanted
 from sriov_agent.fabric.worker import Worker
@@ -35,7 +33,7 @@ class DeviceManager:
         self.counters = Counters()
         self.rules = parts.rules(conf)
         self.inventory = parts.inventory(conf)
-        self.state: State = Sqlite(options.state_path(conf))
+        self.state = parts.state(conf)
         policy = parts.policy(conf)
         self.workers = {
             name: Worker(

@@ -54,12 +54,18 @@ NO_LIBRARIES = (
 LIBRARY_HOMES: Mapping[str, tuple[str, ...]] = {
     "cliff": ("sriov_agent.cmd.ctl.*",),
     "keystoneauth1": ("sriov_agent.hook.contrail.client", "sriov_agent.sources.neutron"),
+    "lxml": (
+        "sriov_agent.fabric.switch.junos",
+        "sriov_agent.fabric.switch.netconf",
+        "sriov_agent.fabric.switch.openconfig",
+    ),
     "oslo_config": (
         "sriov_agent.cmd.*",
         "sriov_agent.conf",
         "sriov_agent.conf.*",
         "sriov_agent.fabric.parts",
         "sriov_agent.fabric.service",
+        "sriov_agent.fabric.state.loader",
         "sriov_agent.hook.*",
         "sriov_agent.messaging",
         "sriov_agent.parts",

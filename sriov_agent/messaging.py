@@ -4,7 +4,8 @@
 import logging
 import re
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from typing import Any, cast
 
 from oslo_config import cfg
 
@@ -26,6 +27,61 @@ def reach(transport: "oslo_messaging.Transport") -> None:
     driver = transport._driver
     purpose = oslo_messaging._drivers.common.PURPOSE_LISTEN
     driver._connection_pool.create(purpose, retry=len(driver._url.hosts) - 1).close()
+
+
+def misfits(
+    transport: "oslo_messaging.Transport",
+    exchange: str,
+    topics: Iterable[str] = (),
+    fanouts: Iterable[str] = (),
+) -> list[Exception]:
+    """What the broker says of queues and exchanges of others that are declared otherwise.
+
+    Those that are not there yet are not made.
+
+    :param fanouts: topics whose fanout exchange is looked at
+    :raises Exception: what the libraries raise if the broker cannot be reached
+    """
+    driver = transport._driver
+    purpose = oslo_messaging._drivers.common.PURPOSE_LISTEN
+    connection = driver._connection_pool.create(purpose, retry=len(driver._url.hosts) - 1)
+    found: list[Exception] = []
+    consumers: list[Any] = []
+    connection.declare_consumer = consumers.append
+    for topic in topics:
+        connection.declare_topic_consumer(exchange, topic)
+    for topic in fanouts:
+        connection.declare_fanout_consumer(topic, None)
+    try:
+        for consumer in consumers:
+            name = consumer.exchange_name
+            kind = {"type": consumer.type, "durable": consumer.durable}
+            auto_delete = consumer.exchange_auto_delete
+            declare = [("exchange_declare", {"exchange": name, **kind, "auto_delete": auto_delete})]
+            if consumer.type == "topic":
+                queue = {
+                    "queue": consumer.queue_name,
+                    "durable": consumer.durable,
+                    "auto_delete": consumer.queue_auto_delete,
+                    "arguments": consumer.queue_arguments,
+                }
+                declare.append(("queue_declare", queue))
+            found += [e for e in (_misfit(connection.connection, *d) for d in declare) if e]
+    finally:
+        connection.close()
+    return found
+
+
+def _misfit(connection: Any, method: str, arguments: dict[str, Any]) -> Exception | None:
+    """What the broker says against declaring what is there already."""
+    for passive in (True, False):
+        channel = connection.channel()
+        try:
+            getattr(channel, method)(**arguments, passive=passive)
+        except connection.channel_errors as error:
+            return None if passive else cast(Exception, error)
+        channel.close()
+    return None
 
 
 def broker(transport: "oslo_messaging.Transport") -> str:

@@ -161,7 +161,7 @@ class Store:
     def save(self, report: Report, counters: Mapping[str, int]) -> None:
         """Keep the last report and the counters for ``sriovctl``."""
         rows = [(port, json.dumps(as_json(entry))) for port, entry in report.ports.items()]
-        cabling = [(at, json.dumps(_cabling_json(found))) for at, found in report.cabling.items()]
+        cabling = [(at, json.dumps(cabling_json(found))) for at, found in report.cabling.items()]
         fabric = [
             (json.dumps(asdict(link)), json.dumps([asdict(s) for s in sorted(wanted)]))
             for link, wanted in report.fabric.items()
@@ -220,7 +220,8 @@ def as_json(report: PortReport) -> dict[str, object]:
     }
 
 
-def _cabling_json(cabling: Cabling) -> dict[str, object]:
+def cabling_json(cabling: Cabling) -> dict[str, Any]:
+    """What is made of LLDP on an uplink, for JSON: ``switch, switch_port, reason, neighbors``."""
     port = cabling.switch_port
     return {
         "switch": port.name if port else None,

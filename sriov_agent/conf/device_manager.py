@@ -10,6 +10,7 @@ from typing import Any
 from oslo_config import cfg
 
 from sriov_agent.conf.fabric_state import STATE_OPTS
+from sriov_agent.conf.metrics import METRICS_OPTS
 
 DEVICE_MANAGER_OPTS = [
     cfg.StrOpt(
@@ -159,7 +160,7 @@ SWITCH_OPTS = [
     ),
 ]
 
-GROUPS = {"device_manager": [*DEVICE_MANAGER_OPTS, *STATE_OPTS]}
+GROUPS = {"device_manager": [*DEVICE_MANAGER_OPTS, *STATE_OPTS], "metrics": METRICS_OPTS}
 
 
 def register(conf: cfg.ConfigOpts) -> cfg.ConfigOpts:

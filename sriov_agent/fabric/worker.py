@@ -90,6 +90,11 @@ class Worker:
         """The switch's name."""
         return self.rules.name
 
+    @property
+    def alive(self) -> bool:
+        """Whether it still sees to the switch."""
+        return self._thread.is_alive()
+
     def start(self) -> None:
         """Begin."""
         self._thread.start()

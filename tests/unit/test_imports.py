@@ -12,6 +12,9 @@ PACKAGE = Path(__file__).parents[2] / "sriov_agent"
 
 ADAPTERS = frozenset({"hook", "host", "libvirt", "sources", "store"})
 
+#: what a daemon shows of itself
+OBSERVED = frozenset({"metrics", "systemd"})
+
 #: part of the package -> the other parts it may import; exceptions are for everybody
 MAY_IMPORT: Mapping[str, frozenset[str]] = {
     "exceptions": frozenset(),
@@ -20,11 +23,15 @@ MAY_IMPORT: Mapping[str, frozenset[str]] = {
     "secret": frozenset(),
     "core": frozenset(),
     "control": frozenset(),
-    "counters": frozenset(),
+    "counters": frozenset({"core"}),
+    "metrics": frozenset({"core", "web"}),
+    "systemd": frozenset(),
+    "web": frozenset(),
     "database": frozenset(),
     "conf": frozenset({"core"}),
     "fabric": frozenset(
         {"backoff", "conf", "control", "core", "counters", "database", "messaging", "secret"}
+        | OBSERVED
     ),
     "hook": frozenset({"core", "messaging", "secret"}),
     "host": frozenset({"core"}),
@@ -33,8 +40,11 @@ MAY_IMPORT: Mapping[str, frozenset[str]] = {
     "sources": frozenset({"core", "counters", "database", "messaging"}),
     "store": frozenset({"core", "database"}),
     "parts": ADAPTERS | {"conf", "core", "counters"},
-    "service": ADAPTERS | {"backoff", "conf", "control", "core", "counters", "parts", "reconciler"},
-    "cmd": ADAPTERS | {"conf", "control", "core", "counters", "fabric", "parts", "service"},
+    "service": ADAPTERS
+    | OBSERVED
+    | {"backoff", "conf", "control", "core", "counters", "parts", "reconciler"},
+    "cmd": ADAPTERS
+    | {"conf", "control", "core", "counters", "fabric", "messaging", "parts", "service"},
 }
 
 #: parts that import the standard library alone
@@ -47,6 +57,8 @@ NO_LIBRARIES = (
     "exceptions",
     "reconciler",
     "store",
+    "systemd",
+    "web",
 )
 
 #: a library known to more than one module -> the modules that may know it

@@ -185,7 +185,9 @@ class Ml2:
                 arguments = agent_state.report_arguments({**state, **first}, datetime.now(UTC))
                 answered = self._server.report_state(arguments)
                 retry = delays()
+                self.counters.count("heartbeats")
                 if answered is None:
+                    self.counters.count("heartbeats.ignored")
                     LOG.error(
                         "Neutron ignored the report, which is older than neutron-server: set the "
                         "clock of this host"
@@ -200,6 +202,8 @@ class Ml2:
                 pause = min(pause, next(retry))
             except Exception:
                 LOG.exception("not reported")
+            if answered:
+                self.counters.set("heartbeats.answered_at", int(time.time()))
             if answered and (not before or answered != "alive"):
                 LOG.info("Neutron says that this agent is %s", answered)
                 if answered != "alive":

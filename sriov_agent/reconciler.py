@@ -21,6 +21,7 @@ from sriov_agent.core.actions import (
     SetVfs,
     WriteInterface,
 )
+from sriov_agent.core.guests import Held, with_guests
 from sriov_agent.core.intent import intent
 from sriov_agent.core.lldp import believed, links
 from sriov_agent.core.model import (
@@ -78,6 +79,12 @@ class Lldp(Protocol):
     """Where PFs are cabled; see :class:`sriov_agent.host.lldp.lldpd.Lldpd`."""
 
     def cabling(self, pfs: Mapping[str, Pf], *, again: bool) -> dict[str, Cabling]: ...
+
+
+class Domains(Protocol):
+    """What guests have; see :class:`sriov_agent.libvirt.domains.Domains`."""
+
+    def held(self) -> Iterable[Held]: ...
 
 
 class Interfaces(Protocol):
@@ -138,6 +145,7 @@ class Reconciler:
         interfaces: Interfaces,
         fabric: Fabric,
         record: Record,
+        domains: Domains | None = None,
         follow_lldp: bool = False,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -147,6 +155,7 @@ class Reconciler:
         self.interfaces = interfaces
         self.fabric = fabric
         self.record = record
+        self.domains = domains
         self.follow_lldp = follow_lldp
         self.clock = clock
         self._looked: dict[str, float] = {}
@@ -234,12 +243,22 @@ class Reconciler:
         return True
 
     def _look_at_pfs(self, seen: "_Seen", again: frozenset[str] | None) -> None:
+        # Asked first: when a domain has lost a VF, libvirt has set its MAC and VLAN back.
+        held, errors = self._held()
         now = self.clock()
-        seen.pfs, seen.pf_errors = self.host.pfs(again)
+        pfs, pf_errors = self.host.pfs(again)
+        seen.pfs, seen.pf_errors = with_guests(pfs, held), {**pf_errors, **errors}
         looked_at = self.host.looked_at
         self._looked.update(dict.fromkeys(looked_at, now))
         if seen.looked is not None:
             seen.looked = None if again is None else seen.looked | again | looked_at
+
+    def _held(self) -> tuple[Iterable[Held] | None, dict[str, str]]:
+        """What running domains have, ``None`` if that cannot be told, and why."""
+        try:
+            return (self.domains.held() if self.domains else ()), {}
+        except SriovAgentError as error:
+            return None, {"libvirt": str(error)}
 
     def _trace(self, seen: "_Seen", anew: bool) -> None:
         """See where the cables of the PFs end, and what is open there.

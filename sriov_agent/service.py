@@ -52,6 +52,7 @@ class Agent:
         self.store = Store(options.store_path(conf))
         self.source = parts.source(conf, self.counters)
         self.lldp = parts.discovery(conf)
+        self.domains = parts.domains(conf, lambda: self.wake(None))
         hook = load(conf)
         self.fabric = Background(
             hook,
@@ -69,6 +70,7 @@ class Agent:
             interfaces=InterfaceFiles(options.interfaces_path(conf)),
             fabric=self.fabric,
             record=self.store,
+            domains=self.domains,
             follow_lldp=conf.lldp.on_change == "follow",
         )
         self.resync_interval = conf.agent.resync_interval
@@ -204,6 +206,8 @@ class Agent:
             self.source.stop()
             self.fabric.stop()
             self.links.stop()
+            if self.domains:
+                self.domains.close()
             self.control.stop()
             if self.web:
                 self.web.stop()

@@ -215,6 +215,7 @@ def as_json(report: PortReport) -> dict[str, object]:
         "vf_index": claim.index if claim else None,
         "switch": ", ".join(port.name for port in at) or None,
         "switch_port": ", ".join(port.port_id.value for port in at) or None,
+        "domain": report.domain or None,
         "unmet": list(report.unmet),
         "unsupported": list(report.unsupported),
     }

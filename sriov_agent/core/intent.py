@@ -216,6 +216,12 @@ class _Choice:
         holder = self.holder.get(address, binding.port_id)
         if holder != binding.port_id and holder in self.living:
             raise InvalidField("pci_slot", address, f"held by port {holder}")
+        claim = self.recorded.get(address)
+        known = claim is not None and claim.port_id == binding.port_id
+        if vf.domain and not known and vf.settings.mac != binding.mac:
+            raise InvalidField(
+                "pci_slot", address, f"in use by domain {vf.domain}: detach it there first"
+            )
         return self._included(vf)
 
     @staticmethod

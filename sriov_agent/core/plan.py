@@ -109,6 +109,8 @@ def wanted_of(vf: Vf, pf: Pf, claim: Claim | None, desired: Desired) -> VfSettin
         settings = desired.vfs[vf.address]
     elif vf.address in desired.vfs:
         return VfSettings()
+    elif vf.domain != "":
+        return VfSettings()  # reset, it would let its guest into the VLANs of others
     else:
         settings = claim.release(vf.settings)
     return settings.without(pf.unsupported)
@@ -249,7 +251,7 @@ def _drops(desired: Desired, observed: Observed, scope: Scope) -> Iterator[Actio
         if pf is None or port in observed.interfaces:
             continue
         vf = next((vf for vf in pf.vfs if vf.address == claim.vf), None)
-        if vf is None or not left_of(claim, vf, pf).items():
+        if vf is None or (vf.domain == "" and not left_of(claim, vf, pf).items()):
             yield DropClaim(claim)
 
 

@@ -43,6 +43,7 @@ class PortReport:
 
     :param unmet: one sentence for each thing that was desired and not seen
     :param connected: whether frames pass; ``None`` where that is unknown
+    :param domain: the running libvirt domain that has the VF, "" if none is known to
     :param unsupported: names of the settings asked for that the NIC cannot do
     """
 
@@ -53,6 +54,7 @@ class PortReport:
     unmet: tuple[str, ...] = ()
     unsupported: tuple[str, ...] = ()
     connected: bool | None = None
+    domain: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -160,6 +162,7 @@ def _port(
         unmet=(*unmet, *unknown),
         unsupported=unsupported,
         connected=False if unmet or unplugged else None if unknown else True,
+        domain=(vf.domain if vf else None) or "",
     )
 
 
@@ -176,6 +179,8 @@ def _releasing(
     pf = observed.pfs.get(claim.pf)
     if pf is None:
         unmet.append(f"PF {claim.pf} not seen{_error(observed, 'pf', claim.pf)}")
+    elif vf and vf.domain != "":
+        unmet.append(_in_guest(vf, observed))
     elif vf:
         left = left_of(claim, vf, pf)
         unmet += _settings(claim, left, vf.settings, failed)
@@ -184,7 +189,20 @@ def _releasing(
     if not unmet:
         unmet.append(f"VF {claim.vf} still recorded for the port{_because(failed, claim)}")
     return PortReport(
-        port_id=claim.port_id, state=PortState.RELEASING, claim=claim, unmet=tuple(unmet)
+        port_id=claim.port_id,
+        state=PortState.RELEASING,
+        claim=claim,
+        unmet=tuple(unmet),
+        domain=(vf.domain if vf else None) or "",
+    )
+
+
+def _in_guest(vf: Vf, observed: Observed) -> str:
+    if vf.domain is None:
+        return f"VF {vf.address} may be in a guest{_error(observed, 'libvirt', '')}"
+    return (
+        f"VF {vf.address} is in the running domain {vf.domain}: detach it (sriovctl port detach), "
+        "or shut the domain down"
     )
 
 

@@ -89,6 +89,10 @@ class Sysfs:
         except (OSError, ValueError) as error:
             raise Unavailable(f"PF {address}: {error}") from error
 
+    def has_iommu(self, address: str) -> bool:
+        """Whether a device can be given to a guest: it is in an IOMMU group."""
+        return os.path.exists(f"{self._devices}/{address}/iommu_group")
+
     def carrier_changes(self, netdev: str) -> int:
         """How often the link of a network device came or went (``carrier_changes``)."""
         try:

@@ -92,6 +92,7 @@ class Kernel:
                     replace(
                         topology.vf(pf, index, vf.settings),
                         driver=vf.driver,
+                        passed_through=_function(pf, index, vf).passed_through,
                         held_by=held_by(_function(pf, index, vf), vf.settings),
                     )
                     for index, vf in enumerate(vfs)

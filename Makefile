@@ -48,11 +48,12 @@ format: venv ## Format the Python code and mend what ruff can
 	@$(BIN)/ruff check --fix .
 
 .PHONY: config-sample
-config-sample: venv ## Write the configuration sample from the options
-	@$(BIN)/oslo-config-generator --config-file etc/oslo-config-generator/sriov-agent.conf
+config-sample: venv ## Write the configuration samples from the options
+	@for file in etc/oslo-config-generator/*.conf; do $(BIN)/oslo-config-generator --config-file $$file; done
 
 .PHONY: bench
-bench: venv lab-setup ## Measure the agent, beside neutron-sriov-nic-agent; BENCH_ARGS chooses
+bench: venv ## Measure the agent, beside neutron-sriov-nic-agent; BENCH_ARGS chooses
+	@$(BIN)/python tools/lab setup --also $(SWITCH_PACKAGES)
 	@$(BIN)/python tools/openstack setup
 	@$(BIN)/python tools/bench $(BENCH_ARGS)
 

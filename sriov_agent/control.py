@@ -3,7 +3,7 @@
 
 One JSON object on a line is answered by one: ``{"op": "reconcile"}`` by ``{}`` after a pass over
 everything, and what cannot be done by ``{"error": SENTENCE}``. Only root and the agent's own user
-are answered.
+are answered. The device manager has such a socket too.
 """
 
 import contextlib
@@ -15,6 +15,7 @@ import struct
 import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 from sriov_agent.exceptions import Refused, SriovAgentError, Unavailable
 
@@ -27,10 +28,13 @@ _PEER = struct.Struct("=iII")
 class Control:
     """Listens on a socket in the agent's directory.
 
-    :param operations: what can be asked for, by name; each returns when it is done
+    :param operations: what can be asked for, by name; each returns when it is done, what it has to
+        say if anything
     """
 
-    def __init__(self, path: Path, operations: Mapping[str, Callable[[], None]]) -> None:
+    def __init__(
+        self, path: Path, operations: Mapping[str, Callable[[], Mapping[str, Json] | None]]
+    ) -> None:
         self.path = path
         self.operations = operations
         self._server: socketserver.ThreadingUnixStreamServer | None = None
@@ -82,14 +86,13 @@ class Control:
         except (ValueError, TypeError, LookupError, RecursionError):
             return {"error": "no such operation: " + ", ".join(sorted(self.operations))}
         try:
-            operation()
+            return operation() or {}
         except SriovAgentError as error:
             return {"error": str(error)}
-        return {}
 
 
-def ask(path: Path, operation: str, seconds: float) -> None:
-    """Have the running agent do something, and wait until it is done.
+def ask(path: Path, operation: str, seconds: float) -> Mapping[str, Any]:
+    """Have the running agent do something, and wait until it is done; what it says then.
 
     :raises Unavailable: if no agent runs, or it does not answer in time
     :raises Refused: if it says that it cannot
@@ -99,8 +102,9 @@ def ask(path: Path, operation: str, seconds: float) -> None:
             connection.settimeout(seconds)
             connection.connect(str(path))
             connection.sendall(json.dumps({"op": operation}).encode() + b"\n")
-            answer = json.loads(connection.makefile("rb").readline(_REQUEST_BYTES) or b"null")
+            answer = json.loads(connection.makefile("rb").readline() or b"null")
     except (OSError, ValueError) as error:
         raise Unavailable(f"the agent does not answer on {path} ({error}): does it run?") from error
     if not isinstance(answer, dict) or answer.get("error"):
         raise Refused(str(answer["error"]) if answer else f"{path}: the agent ended")
+    return answer

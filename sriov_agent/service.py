@@ -3,7 +3,6 @@
 
 import logging
 import queue
-import random
 import threading
 import time
 from collections.abc import Callable, Iterable
@@ -12,6 +11,7 @@ from oslo_config import cfg
 
 from sriov_agent import conf as options
 from sriov_agent import parts
+from sriov_agent.backoff import Backoff
 from sriov_agent.control import Control
 from sriov_agent.core.report import PortReport, PortState, Report
 from sriov_agent.core.state import ALL, Scope
@@ -36,42 +36,6 @@ SETTLED = (PortState.MET, PortState.UNPLUGGED)
 
 #: The key of a retry that concerns the host rather than one port.
 HOST = ""
-
-
-class Backoff:
-    """When to try again what is unmet: doubling from ``shortest`` to ``longest``, jittered.
-
-    Times are seconds of a monotonic clock.
-    """
-
-    def __init__(self, shortest: float, longest: float) -> None:
-        self.shortest = shortest
-        self.longest = max(shortest, longest)
-        self._delay: dict[str, float] = {}
-        self._due: dict[str, float] = {}
-
-    def failed(self, key: str, now: float) -> None:
-        """``key`` is unmet after being tried now."""
-        delay = min(self._delay.get(key, self.shortest / 2) * 2, self.longest)
-        self._delay[key] = delay
-        self._due[key] = now + delay * random.uniform(0.8, 1.2)  # noqa: S311 - no secret
-
-    def succeeded(self, key: str) -> None:
-        """``key`` is met, or gone."""
-        self._delay.pop(key, None)
-        self._due.pop(key, None)
-
-    def known(self) -> frozenset[str]:
-        """What waits to be tried again."""
-        return frozenset(self._due)
-
-    def due(self, now: float) -> frozenset[str]:
-        """What is to be tried now."""
-        return frozenset(key for key, at in self._due.items() if at <= now)
-
-    def next(self) -> float:
-        """When the next one is due; infinity if nothing waits."""
-        return min(self._due.values(), default=float("inf"))
 
 
 class Agent:

@@ -9,7 +9,12 @@ from pathlib import Path
 
 from oslo_config import cfg, types
 
-from sriov_agent.conf.hooks import HOOK_CONTRAIL_OPTS, HOOK_EXEC_OPTS, HOOK_WEBHOOK_OPTS
+from sriov_agent.conf.hooks import (
+    HOOK_CONTRAIL_OPTS,
+    HOOK_EXEC_OPTS,
+    HOOK_RPC_OPTS,
+    HOOK_WEBHOOK_OPTS,
+)
 from sriov_agent.conf.neutron import NEUTRON_OPTS
 from sriov_agent.conf.nic import (
     SRIOV_NIC_OPTS,
@@ -251,7 +256,10 @@ FABRIC_OPTS = [
     cfg.StrOpt(
         "hook",
         default="noop",
-        help="Device-manager hook: noop, exec, webhook, or another sriov_agent.hook entry point.",
+        help=(
+            "Device-manager hook: noop, rpc (sriov-device-manager), contrail, exec, webhook, or "
+            "another sriov_agent.hook entry point."
+        ),
     ),
 ]
 
@@ -268,6 +276,7 @@ GROUPS: dict[str, Sequence[cfg.Opt]] = {
     "fabric": FABRIC_OPTS,
     "hook_exec": HOOK_EXEC_OPTS,
     "hook_webhook": HOOK_WEBHOOK_OPTS,
+    "hook_rpc": HOOK_RPC_OPTS,
     "hook_contrail": HOOK_CONTRAIL_OPTS,
 }
 

@@ -29,6 +29,27 @@ HOOK_WEBHOOK_OPTS = [
     cfg.FloatOpt("timeout", default=30.0, min=0.1, help="Seconds to connect, and between bytes."),
 ]
 
+HOOK_RPC_OPTS = [
+    cfg.StrOpt(
+        "transport_url",
+        secret=True,
+        help=(
+            "Broker on which sriov-device-manager listens, with a user that may use the queues of "
+            "agents alone; default: [DEFAULT] transport_url."
+        ),
+    ),
+    cfg.FloatOpt(
+        "timeout", default=10.0, min=0.1, help="Seconds to wait for an answer; VFs do not wait."
+    ),
+    cfg.StrOpt(
+        "key_file",
+        help=(
+            "File with this host's key, as sriovctl fabric host-key prints it on a controller; "
+            "readable by nobody else. Needed where the device manager has host_key_secret_file."
+        ),
+    ),
+]
+
 HOOK_CONTRAIL_OPTS = [
     cfg.ListOpt(
         "api_servers",

@@ -6,6 +6,7 @@ hangs holds up nothing but the VLANs it was to open.
 """
 
 import contextlib
+import functools
 import logging
 import queue
 import threading
@@ -27,10 +28,14 @@ STOP_SECONDS = 5.0
 
 @dataclass
 class _Ask:
-    """What is wanted of a link; ``told`` once its outcome was heard."""
+    """What is wanted of a link; ``pending`` while the device manager is at it.
+
+    ``told`` once its outcome was heard.
+    """
 
     link: SwitchPort
     wanted: Wanted
+    pending: bool = False
     done: bool = False
     error: SriovAgentError | None = None
     told: bool = False
@@ -72,9 +77,11 @@ class Background:
         """Begin to ask."""
         if not self._at_once:
             self._thread.start()
+            self.hook.start(self._changed)
 
     def stop(self) -> None:
         """Ask no more."""
+        self.hook.stop()
         self._jobs.put(None)
         if self._thread.is_alive():
             self._thread.join(STOP_SECONDS)
@@ -91,11 +98,14 @@ class Background:
         asked = set(links)
         with self._lock:
             waiting = bool(self._to_read) or self._owned_too
+            pending = [ask for ask in self._asks.values() if again and ask.pending]
             self._to_read |= asked if again else asked - self._seen.keys()
             self._owned_too |= again
             submit = not waiting and bool(self._to_read or self._owned_too)
         if submit:
             self._submit(self._read)
+        for ask in pending:
+            self._submit(functools.partial(self._apply, ask))
         with self._lock:
             errors = {link: self._errors[link] for link in asked & self._errors.keys()}
             return dict(self._seen), errors
@@ -123,6 +133,15 @@ class Background:
             if ask.error:
                 raise ask.error
 
+    def _changed(self, link: SwitchPort) -> None:
+        """The device manager has news of a link."""
+        with self._lock:
+            ask = self._asks.get(link)
+            if ask is None or ask.done:
+                self._to_read.add(link)
+                ask = None
+        self._submit(functools.partial(self._apply, ask) if ask else self._read)
+
     def _submit(self, job: Callable[[], None]) -> None:
         if self._at_once:
             job()
@@ -147,7 +166,11 @@ class Background:
         except Exception as error:
             LOG.exception("the hook failed to read")
             found, why = {}, f"the hook failed: {error!r}"
-        news = {link.pf for link in links if self._note(link, found.get(link), why)}
+        news = {
+            link.pf
+            for link in links
+            if self._note(link, found.get(link), why or self.hook.why(link))
+        }
         if not self._at_once:
             for pf in sorted(news):
                 self._answered(pf)
@@ -158,12 +181,15 @@ class Background:
         seen: Segments | None = None
         try:
             seen = self._opened(ask)
+        except Pending:
+            ask.pending = True
+            return
         except SriovAgentError as error:
             ask.error = error
         except Exception as error:
             LOG.exception("the hook failed to apply")
             ask.error = Unavailable(f"the hook failed: {error!r}")
-        ask.done = True
+        ask.pending, ask.done = False, True
         if not isinstance(ask.error, Refused):
             self._note(ask.link, seen, "")
         if not self._at_once:
@@ -182,6 +208,9 @@ class Background:
         try:
             return apply(segments)
         except Refused as refusal:
+            if self.hook.separates:
+                self._note(link, self.hook.read([link]).get(link), "")
+                raise
             with self._lock:
                 self._seen.pop(link, None)
             seen = apply(before & segments)

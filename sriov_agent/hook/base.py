@@ -10,12 +10,12 @@ import abc
 import itertools
 import json
 import time
-from collections.abc import Iterable, Mapping
-from dataclasses import asdict
+from collections.abc import Callable, Iterable, Mapping
 
 from sriov_agent.core import fields
+from sriov_agent.core.link import as_json
 from sriov_agent.core.model import Segment, SwitchPort
-from sriov_agent.exceptions import InvalidField, Refused
+from sriov_agent.exceptions import InvalidField, Pending, Refused, printable
 
 Json = object
 
@@ -30,6 +30,18 @@ class Hook(abc.ABC):
     required = True
     #: Whether it tells networks apart. If not, segments have no ``network_id``.
     networks = False
+    #: Whether what it refuses holds back nothing else of the same link.
+    separates = False
+
+    def start(self, changed: Callable[[SwitchPort], None]) -> None:  # noqa: B027 - few have news
+        """Begin to hear of news; ``changed`` is called, from any thread, with their link."""
+
+    def stop(self) -> None:  # noqa: B027 - few have news
+        """Hear of no more."""
+
+    def why(self, link: SwitchPort) -> str:
+        """Why the last :meth:`read` left a link out; "" if that is not known."""
+        return ""
 
     @abc.abstractmethod
     def read(self, links: Iterable[SwitchPort]) -> dict[SwitchPort, frozenset[Segment]]:
@@ -46,6 +58,7 @@ class Hook(abc.ABC):
         """Have exactly ``wanted[link]`` open for this host on the link; return what was seen.
 
         :param wanted: what this host wants on every link that is known
+        :raises Pending: if it is still being done; ``changed`` tells when it is
         :raises Unavailable: if the device manager did not answer
         :raises Refused: if it answered no
         """
@@ -80,6 +93,7 @@ class JsonHook(Hook):
         self.host = host
         self._epoch = time.time_ns() // 1_000_000
         self._sequence = itertools.count(1)
+        self._why: dict[SwitchPort, str] = {}
 
     @abc.abstractmethod
     def ask(self, request: Mapping[str, Json]) -> Json:
@@ -99,9 +113,14 @@ class JsonHook(Hook):
             raise Refused("the device manager's answer has no list 'links'")
         by_link = {_identity(as_json(link)): link for link in asked}
         found: dict[SwitchPort, frozenset[Segment]] = {}
+        self._why = {}
         for entry in listed:
             link = by_link.get(_identity(entry)) if isinstance(entry, dict) else None
-            if link is not None:
+            if link is None:
+                continue
+            if "vlans" in entry and entry["vlans"] is None:
+                self._why[link] = _said(entry["error"]) if entry.get("error") else ""
+            else:
                 found[link] = _segments(entry)
         return found
 
@@ -112,7 +131,16 @@ class JsonHook(Hook):
             if not segment.tagged:
                 raise Refused(f"VLAN {segment.vlan} untagged: this hook opens tagged VLANs alone")
         vlans = sorted(segment.vlan for segment in wanted[link])
-        return _segments(self.ask(self._request("apply", link=as_json(link), vlans=vlans)))
+        answer = self.ask(self._request("apply", link=as_json(link), vlans=vlans))
+        if isinstance(answer, dict):
+            if answer.get("error"):
+                raise Refused(_said(answer["error"]))
+            if answer.get("pending"):
+                raise Pending
+        return _segments(answer)
+
+    def why(self, link: SwitchPort) -> str:
+        return self._why.get(link, "")
 
     def _request(self, operation: str, **arguments: Json) -> dict[str, Json]:
         return {
@@ -123,21 +151,6 @@ class JsonHook(Hook):
             "sequence": next(self._sequence),
             **arguments,
         }
-
-
-def as_json(link: SwitchPort) -> dict[str, Json]:
-    """A link as it crosses the hook: the PF and the LLDP evidence for where it hangs."""
-    return {
-        "pf": link.pf,
-        "switch": {
-            "chassis_id": asdict(link.chassis_id),
-            "name": link.system_name,
-        },
-        "port": {
-            "id": asdict(link.port_id),
-            "description": link.port_description,
-        },
-    }
 
 
 def _identity(entry: Mapping[str, Json]) -> str:
@@ -151,6 +164,11 @@ def _identity(entry: Mapping[str, Json]) -> str:
         ],
         sort_keys=True,
     )
+
+
+def _said(error: Json) -> str:
+    """What the device manager said, for one line."""
+    return f"device manager: {printable(str(error), 500)[1:-1]}"
 
 
 def _segments(answer: Json) -> frozenset[Segment]:

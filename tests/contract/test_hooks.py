@@ -8,9 +8,9 @@ import pytest
 from oslo_config import cfg
 
 from sriov_agent import conf as options
+from sriov_agent.core.link import as_json
 from sriov_agent.core.model import LldpId, SwitchPort
 from sriov_agent.exceptions import ConfigError, Refused
-from sriov_agent.hook.base import as_json
 from sriov_agent.hook.loader import load
 from tests.fakes import device_manager
 from tests.topology import carried

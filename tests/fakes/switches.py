@@ -13,10 +13,11 @@ from sriov_agent.core.model import (
     SwitchPort,
 )
 from sriov_agent.exceptions import Refused, Unavailable
+from sriov_agent.hook.base import Hook
 
 
-class Fabric:
-    """``sriov_agent.hook.base.Hook``.
+class Fabric(Hook):
+    """A hook.
 
     ``down``: nobody answers. ``dark``: switch ports that the device manager cannot read.
     ``forbidden``: VLANs that it does not open. ``deaf``: it says yes and opens nothing.

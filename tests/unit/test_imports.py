@@ -15,25 +15,39 @@ ADAPTERS = frozenset({"hook", "host", "libvirt", "sources", "store"})
 #: part of the package -> the other parts it may import; exceptions are for everybody
 MAY_IMPORT: Mapping[str, frozenset[str]] = {
     "exceptions": frozenset(),
+    "backoff": frozenset(),
+    "messaging": frozenset(),
+    "secret": frozenset(),
     "core": frozenset(),
     "control": frozenset(),
     "counters": frozenset(),
     "database": frozenset(),
     "conf": frozenset({"core"}),
-    "fabric": frozenset({"conf", "control", "core", "counters", "database"}),
-    "hook": frozenset({"core"}),
+    "fabric": frozenset(
+        {"backoff", "conf", "control", "core", "counters", "database", "messaging", "secret"}
+    ),
+    "hook": frozenset({"core", "messaging", "secret"}),
     "host": frozenset({"core"}),
     "libvirt": frozenset({"core"}),
     "reconciler": frozenset({"core"}),
-    "sources": frozenset({"core", "counters", "database"}),
+    "sources": frozenset({"core", "counters", "database", "messaging"}),
     "store": frozenset({"core", "database"}),
     "parts": ADAPTERS | {"conf", "core", "counters"},
-    "service": ADAPTERS | {"conf", "control", "core", "counters", "parts", "reconciler"},
+    "service": ADAPTERS | {"backoff", "conf", "control", "core", "counters", "parts", "reconciler"},
     "cmd": ADAPTERS | {"conf", "control", "core", "counters", "fabric", "parts", "service"},
 }
 
 #: parts that import the standard library alone
-NO_LIBRARIES = ("control", "core", "counters", "database", "exceptions", "reconciler", "store")
+NO_LIBRARIES = (
+    "backoff",
+    "control",
+    "core",
+    "counters",
+    "database",
+    "exceptions",
+    "reconciler",
+    "store",
+)
 
 #: a library known to more than one module -> the modules that may know it
 LIBRARY_HOMES: Mapping[str, tuple[str, ...]] = {
@@ -48,14 +62,22 @@ LIBRARY_HOMES: Mapping[str, tuple[str, ...]] = {
         "sriov_agent.cmd.*",
         "sriov_agent.conf",
         "sriov_agent.conf.*",
+        "sriov_agent.fabric.parts",
+        "sriov_agent.fabric.service",
+        "sriov_agent.fabric.state.loader",
         "sriov_agent.hook.*",
+        "sriov_agent.messaging",
         "sriov_agent.parts",
         "sriov_agent.service",
         "sriov_agent.sources.notifications",
         "sriov_agent.sources.ml2.*",
     ),
+    "oslo_log": ("sriov_agent.cmd.agent", "sriov_agent.cmd.device_manager"),
     "stevedore": ("sriov_agent.fabric.switch.loader", "sriov_agent.hook.loader"),
     "oslo_messaging": (
+        "sriov_agent.fabric.rpc",
+        "sriov_agent.hook.rpc",
+        "sriov_agent.messaging",
         "sriov_agent.sources.ml2.rpc",
         "sriov_agent.sources.notifications",
     ),

@@ -4,9 +4,9 @@
 import pytest
 from oslo_config import cfg
 
+from sriov_agent import messaging
 from sriov_agent.exceptions import ConfigError
 from sriov_agent.service import Agent
-from sriov_agent.sources.ml2 import rpc
 from tests.unit.test_service import MAPPED, Host
 
 
@@ -15,7 +15,7 @@ def transport(tmp_path, url):
     file.write_text(f"[DEFAULT]\ntransport_url = {url}\n")
     conf = cfg.ConfigOpts()
     conf([f"--config-file={file}"])
-    return rpc.transport(conf)
+    return messaging.transport(conf)
 
 
 @pytest.mark.parametrize(
@@ -28,7 +28,7 @@ def transport(tmp_path, url):
     ],
 )
 def test_the_broker_is_named_without_its_passwords(tmp_path, url, shown):
-    assert rpc.broker(transport(tmp_path, url)) == shown
+    assert messaging.broker(transport(tmp_path, url)) == shown
 
 
 def differs(argument, kind, name):
@@ -56,7 +56,7 @@ def differs(argument, kind, name):
     ],
 )
 def test_what_differs_is_said_with_the_options_that_decide(argument, kind, name, options):
-    said = rpc.explained(RuntimeError(differs(argument, kind, name)))
+    said = messaging.explained(RuntimeError(differs(argument, kind, name)))
     assert said.startswith("'PRECONDITION_FAILED - inequivalent arg")
     assert f"[oslo_messaging_rabbit] {options}" in said
     assert said.isprintable()
@@ -73,7 +73,7 @@ def test_what_differs_is_said_with_the_options_that_decide(argument, kind, name,
     ],
 )
 def test_what_the_broker_says_is_said_with_what_to_do(error, hint):
-    said = rpc.explained(OSError(error))
+    said = messaging.explained(OSError(error))
     assert hint in said
     assert said.isprintable()
 

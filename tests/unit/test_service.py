@@ -13,9 +13,10 @@ from hypothesis import strategies as st
 from oslo_config import cfg
 
 from sriov_agent import conf as options
+from sriov_agent.backoff import Backoff
 from sriov_agent.core.state import PortBinding
 from sriov_agent.exceptions import ConfigError
-from sriov_agent.service import Agent, Backoff
+from sriov_agent.service import Agent
 from sriov_agent.sources.ports import Ports
 from tests.topology import port_id, port_mac
 

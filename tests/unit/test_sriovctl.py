@@ -12,10 +12,10 @@ from oslo_config import cfg
 from sriov_agent import conf as options
 from sriov_agent.cmd.ctl import app
 from sriov_agent.control import Control
+from sriov_agent.core.link import as_json
 from sriov_agent.core.model import LldpId, Segment, SwitchPort
 from sriov_agent.core.report import PortReport, PortState, Report
 from sriov_agent.core.state import Claim, Interface
-from sriov_agent.hook.base import as_json
 from sriov_agent.libvirt.files import InterfaceFiles
 from sriov_agent.sources.ports import Ports
 from sriov_agent.store import Store

@@ -15,10 +15,10 @@ from typing import Protocol
 from sriov_agent.core import fields
 from sriov_agent.counters import Counters
 from sriov_agent.exceptions import InvalidField, Unavailable
+from sriov_agent.messaging import version_of
 from sriov_agent.sources import payload as payloads
 from sriov_agent.sources.base import Wake
 from sriov_agent.sources.ml2 import ovo
-from sriov_agent.sources.ml2.rpc import version_of
 from sriov_agent.sources.payload import PortPayload
 from sriov_agent.sources.port import Port
 from sriov_agent.sources.ports import Ports

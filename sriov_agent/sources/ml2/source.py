@@ -15,6 +15,7 @@ from typing import Protocol
 
 from oslo_config import cfg
 
+from sriov_agent import messaging
 from sriov_agent.core import fields
 from sriov_agent.core.report import Report
 from sriov_agent.core.state import Bindings, PortBinding
@@ -78,7 +79,7 @@ class Ml2:
         self._state = state
         self._report_interval: float = conf.agent.report_interval
         self._list_interval: float = conf.ml2_agent.list_interval
-        self._transport = rpc.transport(conf)
+        self._transport = messaging.transport(conf)
         self._server = rpc.Server(self._transport, self.host, f"sriov-agent.{self.host}")
         self.events = Events(self.host, ports, counters, self)
         topics = [f"neutron-vo-{name}-{version}" for name, version in self._pins.items()]
@@ -128,7 +129,7 @@ class Ml2:
             self._closed.set()
             self._transport.cleanup()
         except Exception as error:
-            LOG.info("the broker was not told that the agent stops: %s", rpc.explained(error))
+            LOG.info("the broker was not told that the agent stops: %s", messaging.explained(error))
 
     def bindings(self) -> Bindings:
         """The ports of this host now.

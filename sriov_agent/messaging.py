@@ -1,0 +1,115 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The message broker: what every use of oslo.messaging needs, and what its errors mean."""
+
+import logging
+import re
+import warnings
+from collections.abc import Callable
+
+from oslo_config import cfg
+
+with warnings.catch_warnings():
+    # Its dependencies import eventlet where it is installed; nothing here uses it.
+    warnings.filterwarnings("ignore", message=r"\s*Eventlet is deprecated")
+    import oslo_messaging
+
+from sriov_agent.exceptions import printable
+
+EXCHANGE = "neutron"
+
+
+def reach(transport: "oslo_messaging.Transport") -> None:
+    """Connect to the broker once, and let go; oslo.messaging itself would try for ever.
+
+    :raises Exception: what the libraries raise if that cannot be done
+    """
+    driver = transport._driver
+    purpose = oslo_messaging._drivers.common.PURPOSE_LISTEN
+    driver._connection_pool.create(purpose, retry=len(driver._url.hosts) - 1).close()
+
+
+def broker(transport: "oslo_messaging.Transport") -> str:
+    """The broker's URL, without passwords."""
+    url = transport._driver._url
+    hosts = [
+        f"{host.username}@{host.hostname}:{host.port or 5672}"
+        if host.username
+        else f"{host.hostname}:{host.port or 5672}"
+        for host in url.hosts
+    ]
+    return f"{url.transport}://{','.join(hosts)}/{url.virtual_host or ''}"
+
+
+def transport(conf: cfg.ConfigOpts, url: str | None = None) -> "oslo_messaging.Transport":
+    """The broker of ``transport_url`` and ``[oslo_messaging_rabbit]``.
+
+    :param url: instead of ``transport_url``
+    """
+    logging.getLogger("oslo.messaging._drivers.impl_rabbit").addFilter(_not_raised_too)
+    oslo_messaging.set_transport_defaults(EXCHANGE)
+    # Read of any configuration, and registered with the global one alone; the agent has neither.
+    for name in ("metrics", "tracing"):
+        option, group = cfg.BoolOpt(f"{name}_enabled"), f"oslo_messaging_{name}"
+        conf.register_opt(option, group)
+        conf.set_override(option.name, False, group)
+    return oslo_messaging.get_rpc_transport(conf, url=url)
+
+
+def _not_raised_too(record: logging.LogRecord) -> bool:
+    """Not what the driver logs and raises as well: whoever catches it says it with more."""
+    return not str(record.msg).startswith(
+        ("Failed to publish message", "Failed to declare consumer", "Unable to connect to AMQP")
+    )
+
+
+def explained(error: Exception, peer: str = "neutron-server") -> str:
+    """What the broker said, and the option that it may be about.
+
+    :param peer: who else uses the broker, and has its options right
+    """
+    text = str(error)
+    if "PRECONDITION_FAILED" in text:
+        said = printable(text[text.index("PRECONDITION_FAILED") :], 300)
+        return (
+            f"{said}: somebody declared it otherwise; [oslo_messaging_rabbit] {_options(text)} "
+            f"must be as in {peer}'s configuration; if they are, delete it on the broker"
+        )
+    said = printable(text, 300)
+    if "ACCESS_REFUSED" in text:
+        return f"{said}: user and password of transport_url must be as {peer}'s"
+    if "NOT_ALLOWED" in text:
+        return f"{said}: the virtual host of transport_url must be as {peer}'s"
+    return f"{said}: does the broker run, and is transport_url right?"
+
+
+#: Options of [oslo_messaging_rabbit] by the argument that differs. Source: ``impl_rabbit.py``.
+_TRANSIENT = "rabbit_transient_quorum_queue and rabbit_stream_fanout"
+_LASTING = "amqp_durable_queues and rabbit_quorum_queue"
+_BY_ARGUMENT = {
+    "x-expires": "rabbit_transient_queues_ttl",
+    "x-max-age": "rabbit_transient_queues_ttl",
+    "x-delivery-limit": "rabbit_quorum_delivery_limit",
+    "x-max-in-memory-length": "rabbit_quorum_max_memory_length",
+    "x-max-in-memory-bytes": "rabbit_quorum_max_memory_bytes",
+}
+
+
+def _options(text: str) -> str:
+    """The options that decide about the argument that a broker says differs."""
+    found = re.search(r"inequivalent arg '([^']*)' for (?:exchange|queue) '([^']*)'", text)
+    if not found:
+        return f"{_LASTING}, {_TRANSIENT}"
+    argument, name = found.groups()
+    if "_fanout" in name or name.startswith("reply_"):
+        return _BY_ARGUMENT.get(argument, _TRANSIENT)
+    return _BY_ARGUMENT.get(argument, "amqp_auto_delete" if argument == "auto_delete" else _LASTING)
+
+
+def version_of(version: str) -> Callable[[type], type]:
+    """A class decorator: the RPC version that an endpoint speaks."""
+
+    def decorate(endpoint: type) -> type:
+        endpoint.target = oslo_messaging.Target(version=version)  # type: ignore[attr-defined]
+        return endpoint
+
+    return decorate

@@ -58,8 +58,8 @@ Ask = Callable[[str], str]
 
 class GenericSwitch(Switch):
     """``device_type`` is NGS's, ``netmiko_arista_eos``; further options are given to it as they
-    are: ``ngs_*``, and netmiko's (``secret``). Needs ``host_key``, and a ``password`` or a
-    ``key_file``.
+    are: ``ngs_*``, and netmiko's. Needs ``host_key``, and a ``password`` or a ``key_file``; the
+    password is also that of the enable mode.
 
     Only device types whose ports can be read here are driven: NGS says of a change that it was
     made when the switch refused it. A change is a list of commands: it is not made as a whole, no
@@ -128,6 +128,7 @@ class GenericSwitch(Switch):
             "ngs_ssh_reuse_connection": "True",
             "ngs_ssh_connect_timeout": "0",
             "ngs_manage_vlans": "False",
+            "secret": login.password,
             **{name: value for name, value in login.options.items() if name != "device_type"},
             "device_type": kind,
             "ngs_batch_requests": "False",

@@ -83,8 +83,8 @@ class GenericSwitch(Switch):
         host_key(login)
         self._read = READERS[kind]
         self._known_hosts = tempfile.NamedTemporaryFile("w", prefix="known-host-")  # noqa: SIM115
-        where = f"[{login.address}]:{login.port}" if login.port else login.address
-        self._known_hosts.write(f"{where} {login.host_key}\n")
+        where = login.address if login.port in {None, 22} else f"[{login.address}]:{login.port}"
+        self._known_hosts.write(f"{where} {' '.join(login.host_key.split()[:2])}\n")
         self._known_hosts.flush()
         try:
             self._device: Any = devices.device_manager(self._settings(kind), login.name)
@@ -101,7 +101,7 @@ class GenericSwitch(Switch):
         return [
             f"{self.login.options['device_type']} by networking-generic-switch",
             f"its prompt: {printable(prompt)}",
-            "bonds: " + ("too" if self._device.support_trunk_on_bond_ports else "not"),
+            f"changes trunks{' and bonds' if self._device.support_trunk_on_bond_ports else ''}",
         ]
 
     def read(self, ports: Iterable[str]) -> Ports:

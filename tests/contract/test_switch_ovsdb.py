@@ -41,7 +41,10 @@ def port(ovs):
     return PORT
 
 
-def driver(ovs, **settings):
+def driver(ovs, files=None, **settings):
+    if files is not None:
+        options = {name: files[name] for name in ("ca_file", "cert_file")}
+        settings |= {"options": options, "key_file": files["key_file"]}
     return Ovsdb(Login(name="leaf1", **{"address": f"tcp:127.0.0.1:{ovs.port}"} | settings))
 
 
@@ -171,7 +174,7 @@ class Authority:
         return path
 
     def files(self, name):
-        """The options of the driver for who has a certificate of this authority."""
+        """What the driver needs of who has a certificate of this authority."""
         key = ec.generate_private_key(ec.SECP256R1())
         path = self.directory / f"{name}.key"
         path.write_bytes(
@@ -193,19 +196,19 @@ def test_tls_lets_in_who_the_authority_knows(ovs, port, tmp_path):
     ours, theirs = Authority(tmp_path / "ours"), Authority(tmp_path / "theirs")
     address = f"ssl:127.0.0.1:{ovs.listen_tls(ours.files('leaf1'))}"
     manager = ours.files("manager")
-    assert set(driver(ovs, address=address, options=manager).read([port])) == {port}
-    for options in (manager | {"ca_file": theirs.files("x")["ca_file"]}, theirs.files("manager")):
+    assert set(driver(ovs, address=address, files=manager).read([port])) == {port}
+    for files in (manager | {"ca_file": theirs.files("x")["ca_file"]}, theirs.files("manager")):
         with pytest.raises(Unavailable, match="leaf1"):
-            driver(ovs, address=address, options=options).read([port])
+            driver(ovs, address=address, files=files).read([port])
 
 
 def test_tls_needs_its_files(ovs, tmp_path):
     files = dict.fromkeys(["ca_file", "cert_file", "key_file"], str(tmp_path / "nosuch.pem"))
     with pytest.raises(ConfigError, match=r"\[switch:leaf1\] .*nosuch"):
-        driver(ovs, address="ssl:leaf1:6640", options=files)
+        driver(ovs, address="ssl:leaf1:6640", files=files)
     for name in files:
         with pytest.raises(ConfigError, match=rf"\[switch:leaf1\] {name}"):
-            driver(ovs, address="ssl:leaf1:6640", options={**files, name: ""})
+            driver(ovs, address="ssl:leaf1:6640", files={**files, name: ""})
 
 
 @pytest.fixture

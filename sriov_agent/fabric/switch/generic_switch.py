@@ -58,8 +58,8 @@ Ask = Callable[[str], str]
 
 class GenericSwitch(Switch):
     """``device_type`` is NGS's, ``netmiko_arista_eos``; further options are given to it as they
-    are: ``ngs_*``, and netmiko's (``secret``). Needs ``host_key``, and a ``password`` or a
-    ``key_file``.
+    are: ``ngs_*``, and netmiko's. Needs ``host_key``, and a ``password`` or a ``key_file``; the
+    password is also that of the enable mode.
 
     Only device types whose ports can be read here are driven: NGS says of a change that it was
     made when the switch refused it. A change is a list of commands: it is not made as a whole, no
@@ -83,8 +83,8 @@ class GenericSwitch(Switch):
         host_key(login)
         self._read = READERS[kind]
         self._known_hosts = tempfile.NamedTemporaryFile("w", prefix="known-host-")  # noqa: SIM115
-        where = f"[{login.address}]:{login.port}" if login.port else login.address
-        self._known_hosts.write(f"{where} {login.host_key}\n")
+        where = login.address if login.port in {None, 22} else f"[{login.address}]:{login.port}"
+        self._known_hosts.write(f"{where} {' '.join(login.host_key.split()[:2])}\n")
         self._known_hosts.flush()
         try:
             self._device: Any = devices.device_manager(self._settings(kind), login.name)
@@ -101,7 +101,7 @@ class GenericSwitch(Switch):
         return [
             f"{self.login.options['device_type']} by networking-generic-switch",
             f"its prompt: {printable(prompt)}",
-            "bonds: " + ("too" if self._device.support_trunk_on_bond_ports else "not"),
+            f"changes trunks{' and bonds' if self._device.support_trunk_on_bond_ports else ''}",
         ]
 
     def read(self, ports: Iterable[str]) -> Ports:
@@ -128,6 +128,7 @@ class GenericSwitch(Switch):
             "ngs_ssh_reuse_connection": "True",
             "ngs_ssh_connect_timeout": "0",
             "ngs_manage_vlans": "False",
+            "secret": login.password,
             **{name: value for name, value in login.options.items() if name != "device_type"},
             "device_type": kind,
             "ngs_batch_requests": "False",

@@ -42,8 +42,8 @@ Row = Mapping[str, Any]
 
 class Ovsdb(Switch):
     """``address`` is an OVSDB remote, ``tcp:HOST:PORT``, ``ssl:HOST:PORT`` or ``unix:PATH``, or a
-    host, for ``tcp`` on ``port`` (6640). ``ssl`` needs the options ``ca_file``, ``cert_file`` and
-    ``key_file``: the switch is who has a certificate of this authority.
+    host, for ``tcp`` on ``port`` (6640). ``ssl`` needs ``key_file``, and the options ``cert_file``
+    and ``ca_file``: the switch is who has a certificate of this authority.
 
     Nothing is locked, since OVSDB's locks bind only those who ask for them. A transaction holds
     only if the ports are still as they were read, whoever else writes; if not, that is
@@ -314,7 +314,8 @@ def _remote(login: Login) -> tuple[str, str, int]:
 
 
 def _tls(login: Login) -> ssl.SSLContext:
-    files = {name: login.options.get(name, "") for name in ("ca_file", "cert_file", "key_file")}
+    files = {name: login.options.get(name, "") for name in ("ca_file", "cert_file")}
+    files["key_file"] = str(login.key_file or "")
     for name, path in files.items():
         if not path:
             raise ConfigError(f"[switch:{login.name}] {name}: ssl needs it")

@@ -77,8 +77,8 @@ class Inventory:
     def pfs(self, again: Collection[str] | None = None) -> tuple[dict[str, Pf], dict[str, str]]:
         """The PFs that can be seen whole, by address, and why any other cannot, by device.
 
-        :param again: look at these, and at any of which more may have changed since it was seen
-            than a driver without a network device; ``None``: look at all
+        :param again: look at these, at those of which the kernel told of a change since they were
+            seen, and at those that were not; ``None``: look at all
         """
         pfs: dict[str, Pf] = {}
         errors: dict[str, str] = {}

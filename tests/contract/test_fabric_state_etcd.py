@@ -93,22 +93,27 @@ def test_many_processes_at_once_neither_lose_a_want_nor_go_back(etcd, prefix):
     }
 
 
+def everything(etcd):
+    """Every key that etcd has."""
+    found = Gateway([etcd.url]).call("kv/range", {"key": "AA==", "range_end": "AA=="})
+    return {base64.b64decode(kv["key"]).decode() for kv in found.get("kvs", ())}
+
+
 def test_nothing_is_kept_outside_of_its_place(etcd, join, prefix):
+    before = everything(etcd)
     state = join("../\n\x00é")
     for text in ("", "/", "a/../b", "\n", "\x00", "🙂", "\udc80", "member/x"):
         state.put_wants([want(2, at=link(host=text, pf=text, port=text))])
         state.set_statuses(text, [PortStatus(switch=text, port=text)])
         with state.hold(text) as fence:
             state.set_owned(text, {text: frozenset({2})}, fence)
-            everything = Gateway([etcd.url]).call("kv/range", {"key": "AA==", "range_end": "AA=="})
-    keys = [base64.b64decode(kv["key"]).decode() for kv in everything["kvs"]]
-    ours = [key for key in keys if key.startswith(prefix)]
+            made = everything(etcd) - before
     part = "[A-Za-z0-9._~%-]*"
     place = re.compile(
-        f"/[0-9a-f-]+/((owned|status|lock)/{part}|member/{part}/[0-9a-f]+|want(/{part}){{6}})"
+        f"{prefix}((owned|status|lock)/{part}|member/{part}/[0-9a-f]+|want(/{part}){{6}})"
     )
-    assert [key for key in keys if not place.fullmatch(key)] == []
-    assert len(ours) == 8 * 3 + 2
+    assert [key for key in made if not place.fullmatch(key)] == []
+    assert len(made) == 8 * 3 + 2
 
 
 def test_another_manager_is_told_of_what_is_wanted(join):

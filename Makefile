@@ -13,7 +13,9 @@ REQUIREMENTS := $(wildcard *requirements.txt doc/requirements.txt tools/lab/requ
 SCHEMA_PACKAGE := libvirt0
 # What stands for switches: a NETCONF server, Open vSwitch, and ssh to reach them.
 SWITCH_PACKAGES := netconfd openssh-server openvswitch-switch iproute2
-TEST_PACKAGES := rabbitmq-server snmpd gcc binutils etcd-server prometheus chromium $(SCHEMA_PACKAGE) $(SWITCH_PACKAGES)
+TEST_PACKAGES := rabbitmq-server snmpd gcc binutils etcd-server prometheus chromium $(SCHEMA_PACKAGE) $(SWITCH_PACKAGES) $(LIBVIRT_PACKAGES)
+# Guests of a real libvirt, and what its Python binding is built from.
+LIBVIRT_PACKAGES := libvirt-daemon-system libvirt-clients libvirt-dev pkg-config python3-dev
 PYTEST_ARGS ?=
 BENCH_ARGS ?=
 
@@ -29,6 +31,7 @@ demo: venv ## Show a port-create event become a VF that pings through its switch
 .PHONY: test
 test: venv ## Run every test; PYTEST_ARGS='-k word' chooses some
 	-@$(BIN)/python tools/lab setup --netdevsim --also $(TEST_PACKAGES)
+	-@$(BIN)/python -m pip install -q -e .[libvirt]
 	-@$(BIN)/python tools/openstack setup
 	@$(BIN)/python -m pytest $(PYTEST_ARGS)
 

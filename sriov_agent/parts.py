@@ -3,6 +3,7 @@
 
 import dataclasses
 import functools
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from oslo_config import cfg
@@ -21,6 +22,7 @@ from sriov_agent.sources.local import Local
 from sriov_agent.sources.ports import Ports
 
 if TYPE_CHECKING:
+    from sriov_agent.libvirt.domains import Domains
     from sriov_agent.sources.neutron import Neutron
 
 
@@ -63,6 +65,25 @@ def snmp(conf: cfg.ConfigOpts) -> Snmp:
         retries=given.retries,
         interval=given.interval,
     )
+
+
+def domains(
+    conf: cfg.ConfigOpts, changed: Callable[[], None] | None = None, *, read_only: bool = True
+) -> "Domains | None":
+    """The libvirt of the configuration, if there is one.
+
+    :raises ConfigError: if there is, and no libvirt-python
+    """
+    if not conf.libvirt.uri:
+        return None
+    try:
+        from sriov_agent.libvirt.domains import Domains  # noqa: PLC0415
+    except ModuleNotFoundError as error:
+        raise ConfigError(
+            "[libvirt] uri needs libvirt-python: install python3-libvirt, or sriov-agent[libvirt] "
+            f"with pip ({error})"
+        ) from error
+    return Domains(conf.libvirt.uri, changed, read_only=read_only)
 
 
 def source(conf: cfg.ConfigOpts, counters: Counters) -> Source:

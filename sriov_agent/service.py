@@ -56,6 +56,7 @@ class Agent:
         self.store = Store(options.store_path(conf))
         self.source = parts.source(conf, self.counters)
         self.lldp = parts.discovery(conf)
+        self.domains = parts.domains(conf, lambda: self.wake(None))
         hook = load(conf)
         self.fabric = Background(
             hook,
@@ -64,13 +65,16 @@ class Agent:
             failed=lambda: self.counters.count("fabric.failed"),
         )
         self.links = LinkWatch(self._link_changed)
+        excluded = options.excluded_vfs(conf)
+        self.inventory = Inventory(parts.mappings(conf), Netlink(), excluded=excluded)
         self.reconciler = Reconciler(
             source=self.source,
-            host=Inventory(parts.mappings(conf), Netlink(), excluded=options.excluded_vfs(conf)),
+            host=self.inventory,
             lldp=self.lldp,
             interfaces=InterfaceFiles(options.interfaces_path(conf)),
             fabric=self.fabric,
             record=self.store,
+            domains=self.domains,
             follow_lldp=conf.lldp.on_change == "follow",
         )
         self.resync_interval = conf.agent.resync_interval
@@ -97,7 +101,7 @@ class Agent:
             self.unhealthy,
             {"/": status} if conf.metrics.status_page else {},
         )
-        self._changed: list[tuple[float, frozenset[str]]] = []
+        self._changed: list[tuple[float, set[str], frozenset[str]]] = []
         self.control = Control(
             options.socket_path(conf),
             {"reconcile": self.reconcile_now, "counters": self.counters.snapshot},
@@ -141,6 +145,7 @@ class Agent:
 
     def _link_changed(self, netdev: str, kind: str) -> None:
         """A network device is another: whose VF may be plugged or unplugged is looked at."""
+        self.inventory.changed(netdev, kind)
         if not netdev:
             self.wake(None)
             return
@@ -152,7 +157,7 @@ class Agent:
             )
         )
         if keys and self._passing:
-            self._changed.append((time.monotonic(), keys))
+            self._changed.append((time.monotonic(), pfs or set(self._report.pfs), keys))
         elif keys:
             self.wake(keys)
 
@@ -163,8 +168,8 @@ class Agent:
         """
         self._passing = False
         changed, self._changed = self._changed, []
-        for at, keys in changed:
-            if at >= self.reconciler.looked:
+        for at, pfs, keys in changed:
+            if any(at >= self.reconciler.looked(pf) for pf in pfs):
                 self.wake(keys)
 
     def _ports(self, chosen: Callable[[PortReport], bool]) -> frozenset[str] | None:
@@ -215,6 +220,8 @@ class Agent:
             self.source.stop()
             self.fabric.stop()
             self.links.stop()
+            if self.domains:
+                self.domains.close()
             self.control.stop()
             if self.web:
                 self.web.stop()

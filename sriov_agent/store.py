@@ -78,7 +78,7 @@ class Store:
 
     def claims(self) -> dict[str, Claim]:
         """Every claim by port id."""
-        with self.database.transaction() as db:
+        with self.database.reading() as db:
             rows = db.execute("SELECT * FROM claim").fetchall()
         return {
             row["port_id"]: Claim(
@@ -115,7 +115,7 @@ class Store:
 
     def switch_ports(self) -> list[SwitchPort]:
         """Switch ports on which something was opened and not yet seen closed."""
-        with self.database.transaction() as db:
+        with self.database.reading() as db:
             rows = db.execute("SELECT * FROM switch_port").fetchall()
         return [_switch_port(row) for row in rows]
 
@@ -138,7 +138,7 @@ class Store:
 
     def cabling(self) -> dict[str, KnownCabling]:
         """Where each PF was last believed to be cabled, by PCI address."""
-        with self.database.transaction() as db:
+        with self.database.reading() as db:
             rows = db.execute("SELECT * FROM cabling").fetchall()
         return {
             row["pf"]: KnownCabling(
@@ -184,13 +184,13 @@ class Store:
 
     def status(self) -> dict[str, dict[str, Any]]:
         """The last report by port id, as :func:`as_json` made it."""
-        with self.database.transaction() as db:
+        with self.database.reading() as db:
             rows = db.execute("SELECT port_id, report FROM status").fetchall()
         return {row["port_id"]: json.loads(row["report"]) for row in rows}
 
     def lldp(self) -> dict[str, dict[str, Any]]:
         """What the last pass made of LLDP: ``switch, switch_port, reason, neighbors`` by uplink."""
-        with self.database.transaction() as db:
+        with self.database.reading() as db:
             rows = db.execute("SELECT uplink, cabling FROM lldp").fetchall()
         return {row["uplink"]: json.loads(row["cabling"]) for row in rows}
 
@@ -202,7 +202,7 @@ class Store:
 
     def fabric(self) -> dict[SwitchPort, frozenset[Segment]]:
         """What the last pass wanted open on each link."""
-        with self.database.transaction() as db:
+        with self.database.reading() as db:
             rows = db.execute("SELECT link, wanted FROM fabric").fetchall()
         return {
             _link(json.loads(row["link"])): frozenset(
@@ -213,7 +213,7 @@ class Store:
 
     def counters(self) -> dict[str, int]:
         """What was counted since the agent started, by name."""
-        with self.database.transaction() as db:
+        with self.database.reading() as db:
             return {row["name"]: row["value"] for row in db.execute("SELECT * FROM counter")}
 
 
@@ -227,6 +227,7 @@ def as_json(report: PortReport) -> dict[str, object]:
         "vf_index": claim.index if claim else None,
         "switch": ", ".join(port.name for port in at) or None,
         "switch_port": ", ".join(port.port_id.value for port in at) or None,
+        "domain": report.domain or None,
         "unmet": list(report.unmet),
         "unsupported": list(report.unsupported),
     }

@@ -253,6 +253,17 @@ LLDP_SNMP_OPTS = [
     ),
 ]
 
+LIBVIRT_OPTS = [
+    cfg.StrOpt(
+        "uri",
+        default="",
+        help=(
+            "The libvirt of this host's guests, such as qemu:///system; empty: none is asked. What "
+            "a running domain has is neither given away nor reset. Needs libvirt-python."
+        ),
+    ),
+]
+
 FABRIC_OPTS = [
     cfg.StrOpt(
         "hook",
@@ -275,6 +286,7 @@ GROUPS: dict[str, Sequence[cfg.Opt]] = {
     "lldp": LLDP_OPTS,
     "lldp_snmp": LLDP_SNMP_OPTS,
     "metrics": [*METRICS_OPTS, STATUS_PAGE_OPT],
+    "libvirt": LIBVIRT_OPTS,
     "fabric": FABRIC_OPTS,
     "hook_exec": HOOK_EXEC_OPTS,
     "hook_webhook": HOOK_WEBHOOK_OPTS,

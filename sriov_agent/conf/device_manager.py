@@ -153,7 +153,10 @@ SWITCH_OPTS = [
     ),
     cfg.IntOpt("max_vlans", default=4094, min=1, max=4094, help="How many VLANs a port may carry."),
     cfg.DictOpt(
-        "options", default={}, help="What the driver alone knows, as NAME:VALUE, comma-separated."
+        "options",
+        default={},
+        secret=True,
+        help="What the driver alone knows, as NAME:VALUE, comma-separated.",
     ),
 ]
 

@@ -185,7 +185,9 @@ class _Choice:
 
     def _conflict(self, binding: PortBinding, pf: str) -> str:
         """Why a link of the PF cannot carry this port beside those that have a VF of it."""
-        carried = self.carried.get(pf, {})
+        carried = self.carried.get(pf)
+        if not carried:
+            return ""
         native = {vlan: port for vlan, (tagged, port) in carried.items() if not tagged}
         for segment in sorted(binding.segments()):
             tagged, port = carried.get(segment.vlan, (segment.tagged, ""))
@@ -214,6 +216,12 @@ class _Choice:
         holder = self.holder.get(address, binding.port_id)
         if holder != binding.port_id and holder in self.living:
             raise InvalidField("pci_slot", address, f"held by port {holder}")
+        claim = self.recorded.get(address)
+        known = claim is not None and claim.port_id == binding.port_id
+        if vf.domain and not known and vf.settings.mac != binding.mac:
+            raise InvalidField(
+                "pci_slot", address, f"in use by domain {vf.domain}: detach it there first"
+            )
         return self._included(vf)
 
     @staticmethod

@@ -79,7 +79,8 @@ class Vf:
     ``held_by`` says who else uses the VF ("" when nobody does): such a VF is never given
     away and never reset unless the agent itself had programmed it. ``passed_through`` tells
     whether a guest can have it: its driver makes no netdev, or its netdev has a macvtap.
-    ``excluded`` is a VF that the configuration says to leave alone, whoever holds it.
+    ``domain`` is the running libvirt domain that has it, "" for none, ``None`` where that cannot
+    be told. ``excluded`` is a VF that the configuration says to leave alone, whoever holds it.
     """
 
     address: str
@@ -89,6 +90,7 @@ class Vf:
     netdev: str | None = None
     held_by: str = ""
     passed_through: bool = False
+    domain: str | None = ""
     excluded: bool = False
     settings: VfSettings = VfSettings()
 

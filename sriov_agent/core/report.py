@@ -17,7 +17,7 @@ from sriov_agent.core.actions import (
     WriteInterface,
 )
 from sriov_agent.core.lldp import describe_port, links
-from sriov_agent.core.model import RELEASED, Cabling, Pf, Segment, SwitchPort, VfSettings
+from sriov_agent.core.model import RELEASED, Cabling, Pf, Segment, SwitchPort, Vf, VfSettings
 from sriov_agent.core.plan import left_of, segments_on
 from sriov_agent.core.state import Claim, Desired, Observed
 
@@ -43,6 +43,7 @@ class PortReport:
 
     :param unmet: one sentence for each thing that was desired and not seen
     :param connected: whether frames pass; ``None`` where that is unknown
+    :param domain: the running libvirt domain that has the VF, "" if none is known to
     :param unsupported: names of the settings asked for that the NIC cannot do
     """
 
@@ -53,6 +54,7 @@ class PortReport:
     unmet: tuple[str, ...] = ()
     unsupported: tuple[str, ...] = ()
     connected: bool | None = None
+    domain: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,8 +84,9 @@ def report(
     :param failed: actions of the pass that were refused, with the reason
     :param fabric_required: whether a port needs its VLAN seen open on the switch
     """
+    vfs = observed.vfs()
     ports = {
-        port: _port(claim, desired, observed, failed, fabric_required)
+        port: _port(claim, desired, observed, vfs.get(claim.vf), failed, fabric_required)
         for port, claim in desired.claims.items()
     }
     for port, why in desired.unmet.items():
@@ -92,7 +95,7 @@ def report(
         )
     for port, claim in observed.claims.items():
         if port not in ports:
-            ports[port] = _releasing(claim, observed, failed)
+            ports[port] = _releasing(claim, observed, vfs.get(claim.vf), failed)
     unknown = tuple(
         reason
         for what, reason in observed.errors.items()
@@ -114,6 +117,7 @@ def _port(
     claim: Claim,
     desired: Desired,
     observed: Observed,
+    vf: Vf | None,
     failed: Mapping[Action, str],
     fabric_required: bool,
 ) -> PortReport:
@@ -123,7 +127,6 @@ def _port(
     if observed.claims.get(claim.port_id) != claim:
         unmet.append(f"VF {claim.vf} not recorded for the port{_because(failed, claim)}")
     wanted = desired.vfs[claim.vf]
-    vf = observed.vfs().get(claim.vf)
     if vf is None:
         unknown.append(f"VF {claim.vf} not seen{_error(observed, 'pf', claim.pf)}")
     else:
@@ -159,6 +162,7 @@ def _port(
         unmet=(*unmet, *unknown),
         unsupported=unsupported,
         connected=False if unmet or unplugged else None if unknown else True,
+        domain=(vf.domain if vf else None) or "",
     )
 
 
@@ -168,12 +172,15 @@ def _missing(wanted: VfSettings, seen: VfSettings) -> VfSettings:
     return wanted.without(name for name, value in wanted.items().items() if shown[name] == value)
 
 
-def _releasing(claim: Claim, observed: Observed, failed: Mapping[Action, str]) -> PortReport:
+def _releasing(
+    claim: Claim, observed: Observed, vf: Vf | None, failed: Mapping[Action, str]
+) -> PortReport:
     unmet: list[str] = []
     pf = observed.pfs.get(claim.pf)
-    vf = observed.vfs().get(claim.vf)
     if pf is None:
         unmet.append(f"PF {claim.pf} not seen{_error(observed, 'pf', claim.pf)}")
+    elif vf and vf.domain != "":
+        unmet.append(_in_guest(vf, observed))
     elif vf:
         left = left_of(claim, vf, pf)
         unmet += _settings(claim, left, vf.settings, failed)
@@ -182,7 +189,20 @@ def _releasing(claim: Claim, observed: Observed, failed: Mapping[Action, str]) -
     if not unmet:
         unmet.append(f"VF {claim.vf} still recorded for the port{_because(failed, claim)}")
     return PortReport(
-        port_id=claim.port_id, state=PortState.RELEASING, claim=claim, unmet=tuple(unmet)
+        port_id=claim.port_id,
+        state=PortState.RELEASING,
+        claim=claim,
+        unmet=tuple(unmet),
+        domain=(vf.domain if vf else None) or "",
+    )
+
+
+def _in_guest(vf: Vf, observed: Observed) -> str:
+    if vf.domain is None:
+        return f"VF {vf.address} may be in a guest{_error(observed, 'libvirt', '')}"
+    return (
+        f"VF {vf.address} is in the running domain {vf.domain}: detach it (sriovctl port detach), "
+        "or shut the domain down"
     )
 
 

@@ -14,6 +14,7 @@ from sriov_agent.reconciler import Reconciler
 from sriov_agent.sources.notifications import Events
 from sriov_agent.sources.ports import Ports
 from sriov_agent.store import Store
+from tests.fakes.guests import Guests
 from tests.fakes.kernel import Kernel
 from tests.fakes.steps import Stepped, Steps
 from tests.fakes.switches import Fabric, Lldp
@@ -29,6 +30,7 @@ class Compute:
         self.directory = directory
         self.kernel = Kernel(PF_A, PF_B, lacking=lacking, num_vfs=num_vfs)
         self.fabric = Fabric()
+        self.guests = Guests(self.kernel)
         self.lldp = Lldp({PF_A: [neighbor()], PF_B: [neighbor(leaf=2)]})
         self.steps = Steps()
         self.seconds = 0.0
@@ -52,6 +54,7 @@ class Compute:
             interfaces=Stepped(self.interfaces, self.steps, "write", "remove"),
             fabric=Background(Stepped(self.fabric, self.steps, "apply"), at_once=True),
             record=Stepped(self.store, self.steps, *record),
+            domains=self.guests,
             clock=lambda: self.seconds,
         )
 

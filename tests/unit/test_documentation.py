@@ -25,7 +25,7 @@ COMMANDS = {tuple(point.name.split("_")) for point in entry_points(group="sriovc
     ("help",),
     ("complete",),
 }
-NOUNS = {words[0] for words in COMMANDS}
+NOUNS = {words[:length] for words in COMMANDS for length in range(1, len(words))}
 PROGRAMS = {
     point.name
     for point in entry_points(group="console_scripts")
@@ -86,10 +86,8 @@ def blocks(text, head):
 def test_commands_that_are_named_are_there(page):
     for literal in literals(page.read_text()):
         for line in re.findall(r"(?:^|[/ (])sriovctl ([a-z][^|>)]*)", literal):
-            words = tuple(w for w in re.split(r"[^a-z-]", line)[:2] if w and w[0] != "-")
-            if words[0] in NOUNS and len(words) == 1:
-                continue
-            assert words in COMMANDS, f"sriovctl {line}"
+            words = tuple(re.match(r"[a-z-]+(?: [a-z-]+)*", line)[0].split())
+            assert words in NOUNS or command(words), f"sriovctl {line}"
 
 
 @pytest.mark.parametrize("page", said(PAGES))
@@ -99,8 +97,14 @@ def test_options_of_commands_that_are_named_are_there(page):
             words = shlex.split(line.partition("#")[0], posix=False)
             given = [word.partition("=")[0] for word in words if word.startswith("--")]
             if given:
-                known = parser_options(tuple(words[:2]))
+                known = parser_options(command(tuple(words)))
                 assert set(given) <= known, f"sriovctl {line}"
+
+
+def command(words):
+    """The command that these words begin with."""
+    starts = (words[:length] for length in range(len(words), 0, -1))
+    return next((start for start in starts if start in COMMANDS), None)
 
 
 def parser_options(words):

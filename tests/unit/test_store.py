@@ -143,6 +143,7 @@ def test_what_is_said_of_a_port():
         "vf_index": 0,
         "switch": "leaf1",
         "switch_port": "swp1",
+        "domain": None,
         "unmet": [],
         "unsupported": [],
     }
@@ -155,6 +156,7 @@ def test_what_is_said_of_a_port():
         "vf_index": None,
         "switch": None,
         "switch_port": None,
+        "domain": None,
         "unmet": ["no free VF"],
         "unsupported": ["trust"],
     }

@@ -6,8 +6,10 @@ from typing import TYPE_CHECKING, cast
 from cliff.command import Command
 
 from sriov_agent import conf as options
+from sriov_agent import parts
+from sriov_agent.core.guests import with_guests
 from sriov_agent.core.model import Pf
-from sriov_agent.exceptions import ConfigError, Unavailable
+from sriov_agent.exceptions import ConfigError, SriovAgentError, Unavailable
 from sriov_agent.host.inventory import Inventory
 from sriov_agent.host.netlink import Netlink
 
@@ -36,6 +38,12 @@ def pfs(app: "Sriovctl") -> dict[str, Pf]:
     with Netlink() as netlink:
         excluded = options.excluded_vfs(app.conf)
         found, errors = Inventory(mappings, netlink, excluded=excluded).pfs()
+    domains = parts.domains(app.conf)
+    if domains:
+        try:
+            found = with_guests(found, domains.held())
+        except SriovAgentError as unanswered:
+            found, errors = with_guests(found, None), {**errors, "libvirt": str(unanswered)}
     if errors and not found:
         raise Unavailable("; ".join(errors.values()))
     for error in errors.values():

@@ -44,6 +44,7 @@ _SHOW = (
     "vf_index",
     "switch",
     "switch_port",
+    "domain",
     "state",
     "unmet",
     "unsupported",
@@ -145,7 +146,7 @@ class PortDelete(Command):
 
     def take_action(self, parsed_args: argparse.Namespace) -> None:
         _require_local(sriovctl(self))
-        ports = [_find(sriovctl(self), port) for port in parsed_args.port]
+        ports = [find(sriovctl(self), port) for port in parsed_args.port]
         for port in ports:
             sriovctl(self).ports().delete(port.port_id)
         deadline = time.monotonic() + parsed_args.wait
@@ -190,7 +191,7 @@ class PortShow(ShowOne):
     def take_action(
         self, parsed_args: argparse.Namespace
     ) -> tuple[tuple[str, ...], tuple[object, ...]]:
-        return _show(sriovctl(self), _find(sriovctl(self), parsed_args.port).port_id)
+        return _show(sriovctl(self), find(sriovctl(self), parsed_args.port).port_id)
 
 
 class PortXml(Command):
@@ -205,7 +206,7 @@ class PortXml(Command):
         return parser
 
     def take_action(self, parsed_args: argparse.Namespace) -> None:
-        port = _find(sriovctl(self), parsed_args.port)
+        port = find(sriovctl(self), parsed_args.port)
         path = InterfaceFiles(options.interfaces_path(sriovctl(self).conf)).path(port.port_id)
         try:
             sriovctl(self).stdout.write(path.read_text("utf-8"))
@@ -240,7 +241,11 @@ def _segment(entry: Mapping[str, Json]) -> str:
     return f"{entry.get('vlan')}{'' if entry.get('tagged') else ' untagged'}"
 
 
-def _find(app: "Sriovctl", wanted: str) -> Port:
+def find(app: "Sriovctl", wanted: str) -> Port:
+    """The port of this id, or of this name.
+
+    :raises InvalidField: if there is none, or several
+    """
     ports: list[Port] = app.ports().all()
     found = [port for port in ports if wanted == port.port_id]
     found = found or [port for port in ports if wanted == port.document.get("name")]
@@ -261,14 +266,15 @@ def _require_local(app: "Sriovctl") -> None:
 def _add_wait(parser: argparse.ArgumentParser, until: str) -> None:
     parser.add_argument(
         "--wait",
-        type=_seconds,
+        type=seconds,
         default=0.0,
         metavar="SECONDS",
         help=f"wait until {until}, at most this long; exit status 1 if not",
     )
 
 
-def _seconds(text: str) -> float:
+def seconds(text: str) -> float:
+    """A number of seconds, as argparse wants a type."""
     with contextlib.suppress(ValueError):
         if 0 <= (seconds := float(text)) < math.inf:
             return seconds

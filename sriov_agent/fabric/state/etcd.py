@@ -207,18 +207,19 @@ class Etcd(State):
                 LOG.warning("%s: lost; what is in hand is not written", printable(lock.key))
                 self._held.discard(lock)
         asked = time.monotonic()
+        if asked > self._until:
+            self._members = frozenset()
         seconds = self._gateway.keep_alive(self._lease) if self._lease else 0
         if not seconds:
             self._lease = self._gateway.grant(self._ttl)
-            seconds = self._ttl
+        self._until = asked + (seconds or self._ttl)
         me = self._key("member", self._name, f"{self._lease:x}")
         kept = self._gateway.read(f"{self._prefix}member/")
         if me not in kept:
             name = json.dumps(self._name)
             self._gateway.commit(created(me, 0), put(me, name, self._lease))
         names = frozenset(_name(record.value) for record in kept.values()) | {self._name}
-        former = self._members if asked < self._until else None
-        self._members, self._until = names, asked + seconds
+        former, self._members = self._members, names
         if names != former:
             LOG.info("Managers: %s", ", ".join(sorted(map(printable, names))))
             self._changed()

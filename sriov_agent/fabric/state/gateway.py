@@ -19,12 +19,12 @@ with warnings.catch_warnings():
     # It imports eventlet where it is installed; nothing here uses it.
     warnings.filterwarnings("ignore", message=r"\s*Eventlet is deprecated")
     from etcd3gw.client import Etcd3Client
-    from etcd3gw.exceptions import ConnectionFailedError, Etcd3Exception
+    from etcd3gw.exceptions import ConnectionFailedError, ConnectionTimeoutError, Etcd3Exception
 
 from sriov_agent.exceptions import ConfigError, Unavailable, printable
 
 _PORT = 2379
-#: Connections that may be busy at once; requests keeps ten, and one of them watches.
+#: Calls at a time; requests keeps ten connections, of which one watches and one keeps leases.
 _CALLS = 8
 
 Json = dict[str, Any]
@@ -103,11 +103,14 @@ class Gateway:
         return int(self.call("lease/grant", {"TTL": seconds})["ID"])
 
     def keep_alive(self, lease: int) -> int:
-        """Begin a lease's time anew.
+        """Begin a lease's time anew; this does not wait for other calls.
 
         :return: its seconds; 0 if it has ended
         """
-        return int(self.call("lease/keepalive", {"ID": lease})["result"].get("TTL", 0))
+        answer = self._tried("lease/keepalive", {"ID": lease})
+        if "result" not in answer:
+            raise Unavailable(f"etcd: {printable(json.dumps(answer))}")
+        return int(answer["result"].get("TTL", 0))
 
     def revoke(self, lease: int) -> None:
         """End a lease, and all keys that have it; nothing if it has ended."""
@@ -122,19 +125,8 @@ class Gateway:
 
         :raises Unavailable: if etcd did not answer, or refused
         """
-        last: Exception | None = None
         with self._calls:
-            # Once more than there are members: a connection that was kept may be no more.
-            for _ in range(len(self._clients) + 1):
-                client = self._clients[0]
-                try:
-                    return self._post(client, path, body)
-                except (Etcd3Exception, OSError, ValueError, KeyError) as error:
-                    last = error
-                    self._turn_away_from(client)
-                    if not isinstance(error, ConnectionFailedError):
-                        break
-        raise Unavailable(f"etcd: {_reason(last)}") from last
+            return self._tried(path, body)
 
     def watch(self, prefix: str, idle: float) -> Iterator[list[Json]]:
         """Changes below a prefix as they come; first an empty list, once it watches.
@@ -162,11 +154,25 @@ class Gateway:
             raise Unavailable(f"etcd: {_reason(error)}") from error
         raise Unavailable("etcd: the watch ended")
 
+    def _tried(self, path: str, body: Json) -> Json:
+        last: Exception | None = None
+        # Once more than there are members: a connection that was kept may be no more.
+        for _ in range(len(self._clients) + 1):
+            client = self._clients[0]
+            try:
+                return self._post(client, path, body)
+            except (Etcd3Exception, OSError, ValueError, KeyError) as error:
+                last = error
+                self._turn_away_from(client)
+                if not isinstance(error, ConnectionFailedError):
+                    break
+        raise Unavailable(f"etcd: {_reason(last)}") from last
+
     def _post(self, client: Etcd3Client, path: str, body: Json) -> Json:
         fresh = self._log_in_once(client)
         try:
             return cast(Json, client.post(client.get_url(path), json=body))
-        except ConnectionFailedError:
+        except (ConnectionFailedError, ConnectionTimeoutError):
             raise
         except Etcd3Exception:
             # It may be that the token is not known any more, which etcd says in many ways.

@@ -125,8 +125,11 @@ class LinuxBridge(Switch):
             raise
 
     def _transport(self) -> paramiko.Transport:
-        client = self._client or self._connect()
-        transport = client.get_transport()
+        transport = self._client.get_transport() if self._client else None
+        if transport is None or not transport.is_active():
+            self.close()
+            self._client = self._connect()
+            transport = self._client.get_transport()
         if transport is None:
             raise EOFError("the connection is gone")
         return transport
@@ -137,19 +140,23 @@ class LinuxBridge(Switch):
         known_as = login.address if port == SSH_PORT else f"[{login.address}]:{port}"
         client.get_host_keys().add(known_as, self._host_key.get_name(), self._host_key)
         client.set_missing_host_key_policy(paramiko.RejectPolicy())
-        client.connect(
-            login.address,
-            port,
-            login.username,
-            login.password or None,
-            _key(login),
-            allow_agent=False,
-            look_for_keys=False,
-            timeout=login.timeout,
-            banner_timeout=login.timeout,
-            auth_timeout=login.timeout,
-        )
-        self._client = client
+        key = _key(login)
+        try:
+            client.connect(
+                login.address,
+                port,
+                login.username,
+                login.password or None,
+                key,
+                allow_agent=False,
+                look_for_keys=False,
+                timeout=login.timeout,
+                banner_timeout=login.timeout,
+                auth_timeout=login.timeout,
+            )
+        except BaseException:
+            client.close()
+            raise
         return client
 
 
@@ -267,7 +274,10 @@ def _answering(where: str, lost: str = "") -> Iterator[None]:
     except paramiko.BadHostKeyException as error:
         raise Refused(f"{where}: its host key is not that of host_key") from error
     except paramiko.AuthenticationException as error:
-        raise Refused(f"{where}: it does not let the user in: {error}") from error
+        # paramiko has this one for a connection that ended meanwhile, too
+        passing = "timeout" in str(error) or "shut down" in str(error)
+        kind = Unavailable if passing else Refused
+        raise kind(f"{where}: it does not let the user in: {error}") from error
     except TimeoutError as error:
         raise Unavailable(f"{where}: no answer in time{lost}") from error
     except (paramiko.SSHException, OSError, EOFError) as error:
@@ -310,7 +320,7 @@ def bridge_ports(
     return found
 
 
-def _port(entries: Sequence[Mapping[str, Any]], filters: bool) -> _Port:
+def _port(entries: Sequence[Mapping[str, Any]], filters: bool) -> Port:
     tagged: set[int] = set()
     untagged: set[int] = set()
     native = None

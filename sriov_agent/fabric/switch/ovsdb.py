@@ -13,7 +13,7 @@ import json
 import socket
 import ssl
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from sriov_agent.core.fields import MAX_VLAN
@@ -60,7 +60,7 @@ class Ovsdb(Switch):
             columns = ["ovs_version", "db_version", "cur_cfg", "next_cfg"]
             (about,) = wire.transact(_select(DATABASE, columns))[0]["rows"]
             ports = _ports(wire)
-        trunks = sum(_carried(row).trunk for row in ports.values())
+        trunks = sum(carried(row).trunk for row in ports.values())
         version = f"Open vSwitch {_one(about['ovs_version']) or 'that does not tell its version'}"
         schema = f"schema {_one(about['db_version']) or 'unknown'}"
         taken = f"ovs-vswitchd has taken configuration {about['cur_cfg']} of {about['next_cfg']}"
@@ -74,13 +74,13 @@ class Ovsdb(Switch):
     def apply(self, ports: Iterable[str], decide: Decide) -> Applied:
         names = [port_name(name) for name in ports]
         with self._connected() as wire:
-            rows = _ports(wire)
-            before = _named(rows, names)
+            found = _ports(wire)
+            before = _named(found, names)
             changes = effective(before, decide(before), self.needs_a_vlan)
             if not changes:
                 return Applied(before=before, changes={}, after=before)
             edits = [
-                _edit(port, rows[port], made) for port, made in targets(before, changes).items()
+                _edit(port, found[port], made) for port, made in targets(before, changes).items()
             ]
             bump = {"op": "mutate", "table": DATABASE, "where": []}
             wire.transact(
@@ -196,9 +196,7 @@ def _select(table: str, columns: list[str]) -> Operation:
 
 
 def _ports(wire: _Wire) -> dict[str, Row]:
-    """The rows of all ports by name, and for each member of a bond that of its port, which then
-    has ``lag``: as ovs-vswitchd has taken them.
-    """
+    """The rows of all ports, and of members of bonds, as ovs-vswitchd has taken them."""
     selects = (
         _select(DATABASE, ["cur_cfg", "next_cfg"]),
         _select("Port", ["name", *COLUMNS]),
@@ -213,30 +211,35 @@ def _ports(wire: _Wire) -> dict[str, Row]:
             late = f"ovs-vswitchd has not taken its configuration in {wire.timeout:g} s"
             wire.transact({**taken, "columns": ["cur_cfg"], "rows": []}, late=late)
             results = wire.transact(*selects)
-        return _rows(results[1]["rows"], results[2]["rows"])
+        return rows(results[1]["rows"], results[2]["rows"])
     except (LookupError, TypeError, ValueError) as error:
         raise Unavailable(
             f"{wire.where}: its answer is not as Open vSwitch's: {error!r}"
         ) from error
 
 
-def _rows(listed: Sequence[Row], interfaces: Sequence[Row]) -> dict[str, Row]:
+def rows(listed: Iterable[Row], interfaces: Iterable[Row]) -> dict[str, Row]:
+    """The rows of ports by name, and for each member of a bond that of its port with ``lag``.
+
+    :param listed: rows of the table Port, as JSON has them (RFC 7047 5.1)
+    :param interfaces: ``_uuid`` and ``name`` of those of the table Interface
+    """
     name_of = {row["_uuid"][1]: row["name"] for row in interfaces}
-    rows: dict[str, Row] = {}
+    found: dict[str, Row] = {}
     for row in listed:
         members = [name_of.get(uuid) for _, uuid in _many(row["interfaces"])]
         if len(members) > 1:
-            rows |= {member: {**row, "lag": row["name"]} for member in members if member}
-        rows[row["name"]] = row
-    return rows
+            found |= {member: {**row, "lag": row["name"]} for member in members if member}
+        found[row["name"]] = row
+    return found
 
 
-def _named(rows: Mapping[str, Row], names: Iterable[str]) -> Ports:
-    return {name: _carried(rows[name]) for name in names if name in rows}
+def _named(found: Mapping[str, Row], names: Iterable[str]) -> Ports:
+    return {name: carried(found[name]) for name in names if name in found}
 
 
-def _carried(row: Row) -> PortVlans:
-    """``vlan_mode``, ``tag`` and ``trunks`` as ovs-vswitchd.conf.db(5) has them."""
+def carried(row: Row) -> PortVlans:
+    """What a port carries by ``vlan_mode``, ``tag`` and ``trunks``: ovs-vswitchd.conf.db(5)."""
     tag, lag, listed = _one(row["tag"]), row.get("lag", ""), _many(row["trunks"])
     mode = _one(row["vlan_mode"]) or ("trunk" if tag is None else "access")
     if mode not in {"trunk", "native-tagged", "native-untagged"}:

@@ -1,0 +1,312 @@
+# SPDX-License-Identifier: Apache-2.0
+"""libvirt's domains: what they have of this host, and how a VF gets into one and out again.
+
+The only user of the ``libvirt`` module, which is loaded with this one. What it tells is read anew
+each time, so a libvirtd that was gone has nothing to catch up on.
+"""
+
+import contextlib
+import functools
+import logging
+import threading
+import time
+import xml.etree.ElementTree as ET
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import libvirt
+
+from sriov_agent.core.guests import Held
+from sriov_agent.core.state import Interface
+from sriov_agent.exceptions import InvalidField, Refused, SriovAgentError, Unavailable
+from sriov_agent.libvirt import nic, xml
+
+LOG = logging.getLogger(__name__)
+
+#: A peer that is silent for as long as interval times count, in seconds, is gone.
+_KEEPALIVE_INTERVAL, _KEEPALIVE_COUNT = 5, 3
+_LOOK_AGAIN_SECONDS = 1.0
+
+#: Life-cycle events after which a domain may have more or less than before.
+_CHANGING = frozenset(
+    {
+        libvirt.VIR_DOMAIN_EVENT_STARTED,
+        libvirt.VIR_DOMAIN_EVENT_STOPPED,
+        libvirt.VIR_DOMAIN_EVENT_CRASHED,
+    }
+)
+_READ_ONLY = frozenset(
+    {
+        libvirt.VIR_ERR_OPERATION_DENIED,
+        libvirt.VIR_ERR_ACCESS_DENIED,
+        libvirt.VIR_ERR_AUTH_CANCELLED,
+        libvirt.VIR_ERR_AUTH_FAILED,
+        libvirt.VIR_ERR_AUTH_UNAVAILABLE,
+    }
+)
+
+
+class Domains:
+    """The domains of one libvirt; connects when it is asked something, and again when it has to.
+
+    :param uri: as ``virsh -c`` takes it
+    :param changed: called from a thread of its own when a domain may have more or less than
+        before, and when the connection is lost
+    :param read_only: whether it is only to be observed
+    """
+
+    def __init__(
+        self, uri: str, changed: Callable[[], None] | None = None, *, read_only: bool = False
+    ) -> None:
+        self.uri = uri
+        self._changed = changed
+        self._read_only = read_only
+        self._connection: Any = None
+        self._happened = threading.Event()
+        self._kept: set[tuple[str, str]] = set()
+
+    def held(self) -> list[Held]:
+        """What running domains have of the host's PCI functions and netdevs.
+
+        :raises Unavailable: if libvirt does not answer
+        """
+        found: list[Held] = []
+        with self._errors("its domains cannot be listed"):
+            connection = self._connected()
+            for domain in connection.listAllDomains(libvirt.VIR_CONNECT_LIST_DOMAINS_ACTIVE):
+                name = domain.name()
+                for device in nic.devices(_live(domain)):
+                    match nic.source(device):
+                        case nic.Vf(address) | nic.WholePf(address):
+                            found.append(Held(domain=name, address=address))
+                        case nic.Macvtap(netdev):
+                            found.append(Held(domain=name, netdev=netdev))
+        return found
+
+    def attach(self, name: str, interface: Interface, *, live: bool, config: bool) -> None:
+        """Give a port's VF to a domain: the running one, ``live``, its definition, ``config``.
+
+        :raises InvalidField: if there is no such domain
+        :raises Refused: if another domain has the VF, or libvirt refuses
+        """
+        domain = self._domain(name)
+        for holder in self.held():
+            if holder.address == interface.vf or (
+                interface.netdev and holder.netdev == interface.netdev
+            ):
+                raise Refused(
+                    f"domain {name}: VF {interface.vf} is in the running domain {holder.domain}: "
+                    "detach it there first (sriovctl port detach)"
+                )
+        with self._errors("VF not attached", name, interface.vf):
+            domain.attachDeviceFlags(xml.render(interface), _flags(live, config))
+
+    def detach(
+        self, name: str, interface: Interface, *, live: bool, config: bool, timeout: float
+    ) -> None:
+        """Take a port's VF out of a domain, and wait until its guest has let go of it.
+
+        Where it is of the two, of those that are asked for.
+
+        :param timeout: seconds to wait
+        :raises InvalidField: if there is no such domain, or it has no such interface
+        :raises Refused: if libvirt refuses, or the guest keeps the VF
+        """
+        domain = self._domain(name)
+        with self._errors("VF not detached", name, interface.vf):
+            running, alias = _device(_live(domain), interface) if live else (None, "")
+            defined, _ = (
+                _device(domain.XMLDesc(libvirt.VIR_DOMAIN_XML_INACTIVE), interface)
+                if config
+                else (None, "")
+            )
+            device = defined if running is None else running
+            if device is None:
+                raise InvalidField(
+                    "port", interface.mac, f"VF {interface.vf} is not in the domain {name}"
+                )
+            self._happened.clear()
+            self._kept.discard((name, alias))
+            flags = _flags(running is not None, defined is not None)
+            domain.detachDeviceFlags(nic.text(device), flags)
+            deadline = time.monotonic() + timeout
+            while running is not None and self._has(domain, interface):
+                if (name, alias) in self._kept:
+                    raise Refused(
+                        f"domain {name}: its guest refused to give VF {interface.vf} back: "
+                        "have it stop using the device, then detach again"
+                    )
+                if time.monotonic() > deadline:
+                    raise Refused(
+                        f"domain {name}: its guest has not given VF {interface.vf} back in "
+                        f"{timeout:g} s: see that it has booted and supports hot-unplug, then "
+                        "detach again, or shut the domain down"
+                    )
+                self._happened.wait(_LOOK_AGAIN_SECONDS)
+                self._happened.clear()
+
+    @staticmethod
+    def _has(domain: Any, interface: Interface) -> bool:
+        return bool(domain.isActive()) and _device(_live(domain), interface)[0] is not None
+
+    def networks(self) -> dict[str, str]:
+        """The XML of every network that is defined or active, by name.
+
+        :raises Unavailable: if libvirt does not answer
+        """
+        with self._errors("its networks cannot be listed"):
+            found = self._connected().listAllNetworks()
+            return {network.name(): str(network.XMLDesc()) for network in found}
+
+    def define_network(self, name: str, text: str, *, start: bool) -> None:
+        """Define a network, and have it active, now and after a restart, if it is to ``start``.
+
+        :raises Refused: if there is one of that name that runs, or libvirt refuses
+        """
+        with self._errors(f"network {name}: not defined"):
+            connection = self._connected()
+            for known in connection.listAllNetworks():
+                if known.name() == name and known.isActive():
+                    raise Refused(
+                        f"network {name} is active, and guests may be in it: end it first (virsh "
+                        f"-c {self.uri} net-destroy {name})"
+                    )
+            network = connection.networkDefineXML(text)
+            if start:
+                network.setAutostart(True)
+                network.create()
+
+    def active(self, name: str) -> tuple[bool, bool]:
+        """Whether a domain is running, and whether its definition outlives that.
+
+        :raises InvalidField: if there is no such domain
+        """
+        domain = self._domain(name)
+        with self._errors("its state is unknown", name):
+            return bool(domain.isActive()), bool(domain.isPersistent())
+
+    def close(self) -> None:
+        """Leave libvirt."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            self._changed = None
+            with contextlib.suppress(libvirt.libvirtError):
+                connection.close()
+
+    def _domain(self, name: str) -> Any:
+        with self._errors("not found", name):
+            try:
+                return self._connected().lookupByName(name)
+            except libvirt.libvirtError as error:
+                if error.get_error_code() != libvirt.VIR_ERR_NO_DOMAIN:
+                    raise
+        raise InvalidField("domain", name, f"no such domain; see: virsh -c {self.uri} list --all")
+
+    def _connected(self) -> Any:
+        if self._connection is None or not self._connection.isAlive():
+            start_events()
+            self._connection = None
+            opened = (libvirt.openReadOnly if self._read_only else libvirt.open)(self.uri)
+            with contextlib.suppress(libvirt.libvirtError):  # drivers without a daemon have none
+                opened.setKeepAlive(_KEEPALIVE_INTERVAL, _KEEPALIVE_COUNT)
+            self._listen(opened)
+            self._connection = opened
+        return self._connection
+
+    def _listen(self, connection: Any) -> None:
+        with contextlib.suppress(libvirt.libvirtError):
+            connection.registerCloseCallback(self._lost, None)
+        for event, callback in (
+            (libvirt.VIR_DOMAIN_EVENT_ID_LIFECYCLE, self._life_cycle),
+            (libvirt.VIR_DOMAIN_EVENT_ID_DEVICE_ADDED, self._device_changed),
+            (libvirt.VIR_DOMAIN_EVENT_ID_DEVICE_REMOVED, self._device_changed),
+            (libvirt.VIR_DOMAIN_EVENT_ID_DEVICE_REMOVAL_FAILED, self._device_kept),
+        ):
+            connection.domainEventRegisterAny(None, event, callback, None)
+
+    def _lost(self, _connection: Any, _reason: int, _: object) -> None:
+        LOG.warning("%s: the connection is lost", self.uri)
+        self._tell()
+
+    def _life_cycle(self, _connection: Any, _domain: Any, event: int, _: int, __: object) -> None:
+        if event in _CHANGING:
+            self._tell()
+
+    def _device_changed(self, _connection: Any, _domain: Any, _alias: str, _: object) -> None:
+        self._tell()
+
+    def _device_kept(self, _connection: Any, domain: Any, alias: str, _: object) -> None:
+        self._kept.add((domain.name(), alias))
+        self._happened.set()
+
+    def _tell(self) -> None:
+        self._happened.set()
+        if self._changed:
+            self._changed()
+
+    @contextlib.contextmanager
+    def _errors(self, what: str, name: str = "", vf: str = "") -> Iterator[None]:
+        """Errors of libvirt as ours: one sentence that names the domain and the VF."""
+        try:
+            yield
+        except libvirt.libvirtError as error:
+            about = " ".join(filter(None, [name and f"domain {name}:", vf and f"VF {vf}:", what]))
+            said = " ".join(str(error).split())
+            if error.get_error_code() in _READ_ONLY:
+                raise Refused(
+                    f"{about}: {self.uri} may only be read by this user ({said}): run this as "
+                    "root or as a member of the group libvirt"
+                ) from error
+            alive: SriovAgentError = Refused(f"{about}: libvirt refuses: {said}")
+            if not self._alive():
+                alive = Unavailable(f"{about}: {self.uri} does not answer ({said}): is it running?")
+            raise alive from error
+
+    def _alive(self) -> bool:
+        try:
+            return self._connection is not None and bool(self._connection.isAlive())
+        except libvirt.libvirtError:
+            return False
+
+
+def _live(domain: Any) -> str:
+    """The XML of a domain; of one that has just ended, nothing."""
+    try:
+        return str(domain.XMLDesc(0))
+    except libvirt.libvirtError as error:
+        if error.get_error_code() != libvirt.VIR_ERR_NO_DOMAIN:
+            raise
+        return "<domain/>"
+
+
+def _device(domain: str, interface: Interface) -> tuple[ET.Element | None, str]:
+    """The element of a port's VF in a domain's XML, and libvirt's alias of it."""
+    wanted = xml.device(interface).source
+    for device in nic.devices(domain):
+        if nic.source(device) == wanted:
+            alias = device.find("alias")
+            return device, alias.get("name", "") if alias is not None else ""
+    return None, ""
+
+
+def _flags(live: bool, config: bool) -> int:
+    return int(live and libvirt.VIR_DOMAIN_AFFECT_LIVE) | int(
+        config and libvirt.VIR_DOMAIN_AFFECT_CONFIG
+    )
+
+
+@functools.cache
+def start_events() -> None:
+    """libvirt's own event loop, once in a process; it also keeps libvirt off stderr."""
+    libvirt.registerErrorHandler(lambda *_: None, None)
+    libvirt.virEventRegisterDefaultImpl()
+    threading.Thread(target=_run_events, name="libvirt events", daemon=True).start()
+
+
+def _run_events() -> None:
+    while True:
+        try:
+            libvirt.virEventRunDefaultImpl()
+        except libvirt.libvirtError as error:
+            LOG.error("libvirt's event loop: %s", error)
+            time.sleep(_LOOK_AGAIN_SECONDS)

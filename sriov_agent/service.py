@@ -18,6 +18,7 @@ from sriov_agent.core.metrics import Family, of_agent
 from sriov_agent.core.report import PortReport, PortState, Report
 from sriov_agent.core.state import ALL, Scope
 from sriov_agent.counters import Counters, Durations
+from sriov_agent.draw.page import POLICY, page
 from sriov_agent.exceptions import Pending, SriovAgentError, Unavailable
 from sriov_agent.hook.background import Background
 from sriov_agent.hook.loader import load
@@ -25,9 +26,12 @@ from sriov_agent.host.inventory import Inventory
 from sriov_agent.host.netlink import Netlink
 from sriov_agent.host.watch import LinkWatch
 from sriov_agent.libvirt.files import InterfaceFiles
+from sriov_agent.picture import picture
 from sriov_agent.reconciler import Reconciler
+from sriov_agent.sources.ports import Ports
 from sriov_agent.store import Store
 from sriov_agent.systemd import Systemd
+from sriov_agent.web import Page
 
 LOG = logging.getLogger(__name__)
 
@@ -84,8 +88,18 @@ class Agent:
         self._event = 0.0
         self._passes, self._lag = Durations(), Durations()
         self._systemd = Systemd()
+        ports = Ports(options.ports_path(conf))
+
+        def status() -> Page:
+            html = page(picture(conf.host, self.store, ports))
+            return Page(html.encode(), "text/html; charset=utf-8", policy=POLICY)
+
         self.web = metrics.observed(
-            conf.metrics.listen, conf.metrics.port, self.families, self.unhealthy
+            conf.metrics.listen,
+            conf.metrics.port,
+            self.families,
+            self.unhealthy,
+            {"/": status} if conf.metrics.status_page else {},
         )
         self._changed: list[tuple[float, set[str], frozenset[str]]] = []
         self.control = Control(

@@ -16,6 +16,7 @@ from sriov_agent.core.lldp import as_json as neighbor_json
 from sriov_agent.core.model import Cabling, KnownCabling, LldpId, Segment, SwitchPort
 from sriov_agent.core.report import PortReport, Report
 from sriov_agent.core.state import Claim
+from sriov_agent.core.topology import pf_json
 from sriov_agent.database import Database
 
 _SCHEMA = (
@@ -66,12 +67,14 @@ _VIEWS = (
     "CREATE TABLE fabric (link TEXT PRIMARY KEY, wanted TEXT NOT NULL) STRICT",
 )
 
+_PFS = ("CREATE TABLE pf (address TEXT PRIMARY KEY, pf TEXT NOT NULL) STRICT",)
+
 
 class Store:
     """The record in one SQLite file. All methods raise ``Unavailable`` if it cannot be used."""
 
     def __init__(self, path: Path) -> None:
-        self.database = Database(path, _SCHEMA, _VIEWS)
+        self.database = Database(path, _SCHEMA, _VIEWS, _PFS)
 
     def claims(self) -> dict[str, Claim]:
         """Every claim by port id."""
@@ -161,12 +164,15 @@ class Store:
     def save(self, report: Report, counters: Mapping[str, int]) -> None:
         """Keep the last report and the counters for ``sriovctl``."""
         rows = [(port, json.dumps(as_json(entry))) for port, entry in report.ports.items()]
+        pfs = [(address, json.dumps(pf_json(pf))) for address, pf in report.pfs.items()]
         cabling = [(at, json.dumps(cabling_json(found))) for at, found in report.cabling.items()]
         fabric = [
             (json.dumps(asdict(link)), json.dumps([asdict(s) for s in sorted(wanted)]))
             for link, wanted in report.fabric.items()
         ]
         with self.database.transaction() as db:
+            db.execute("DELETE FROM pf")
+            db.executemany("INSERT INTO pf VALUES (?, ?)", pfs)
             db.execute("DELETE FROM fabric")
             db.executemany("INSERT INTO fabric VALUES (?, ?)", fabric)
             db.execute("DELETE FROM lldp")
@@ -187,6 +193,12 @@ class Store:
         with self.database.reading() as db:
             rows = db.execute("SELECT uplink, cabling FROM lldp").fetchall()
         return {row["uplink"]: json.loads(row["cabling"]) for row in rows}
+
+    def pfs(self) -> dict[str, dict[str, Any]]:
+        """The PFs that the last pass saw, by address, as :func:`pf_json` made them."""
+        with self.database.transaction() as db:
+            rows = db.execute("SELECT address, pf FROM pf").fetchall()
+        return {row["address"]: json.loads(row["pf"]) for row in rows}
 
     def fabric(self) -> dict[SwitchPort, frozenset[Segment]]:
         """What the last pass wanted open on each link."""

@@ -3,6 +3,15 @@
 
 from oslo_config import cfg
 
+STATUS_PAGE_OPT = cfg.BoolOpt(
+    "status_page",
+    default=False,
+    help=(
+        "Serve / there as well: a page with a picture of this host, its ports and what of them is "
+        "unmet. It names ports, VLANs and switches."
+    ),
+)
+
 METRICS_OPTS = [
     cfg.HostAddressOpt(
         "listen",

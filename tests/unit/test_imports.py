@@ -33,18 +33,22 @@ MAY_IMPORT: Mapping[str, frozenset[str]] = {
         {"backoff", "conf", "control", "core", "counters", "database", "messaging", "secret"}
         | OBSERVED
     ),
+    "draw": frozenset({"core"}),
     "hook": frozenset({"core", "messaging", "secret"}),
     "host": frozenset({"core"}),
     "libvirt": frozenset({"core"}),
     "reconciler": frozenset({"core"}),
     "sources": frozenset({"core", "counters", "database", "messaging"}),
     "store": frozenset({"core", "database"}),
+    "picture": frozenset({"core", "sources", "store"}),
     "parts": ADAPTERS | {"conf", "core", "counters"},
     "service": ADAPTERS
     | OBSERVED
-    | {"backoff", "conf", "control", "core", "counters", "parts", "reconciler"},
+    | {"backoff", "conf", "control", "core", "counters", "draw", "parts", "picture", "reconciler"}
+    | {"web"},
     "cmd": ADAPTERS
-    | {"conf", "control", "core", "counters", "fabric", "messaging", "parts", "service"},
+    | {"conf", "control", "core", "counters", "fabric", "messaging", "parts", "service"}
+    | {"draw", "picture"},
 }
 
 #: parts that import the standard library alone
@@ -54,6 +58,7 @@ NO_LIBRARIES = (
     "core",
     "counters",
     "database",
+    "draw",
     "exceptions",
     "reconciler",
     "store",

@@ -280,7 +280,7 @@ def test_a_running_agent_shows_itself(tmp_path):
     path.write_text(
         f"[DEFAULT]\nhost = compute1\n[agent]\nstate_path = {tmp_path}/state\n"
         "[sriov_nic]\nphysical_device_mappings = physnet2:no-such-pf\n[lldp]\nsources = lldpd\n"
-        f"[metrics]\nport = {port}\n"
+        f"[metrics]\nport = {port}\nstatus_page = true\n"
     )
     conf = options.register(cfg.ConfigOpts())
     conf([f"--config-file={path}"])
@@ -293,6 +293,9 @@ def test_a_running_agent_shows_itself(tmp_path):
             assert b'sriov_agent_counts_total{what="passes"}' in answer.read()
         with urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=PATIENCE) as answer:
             assert answer.read() == b"ok\n"
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=PATIENCE) as answer:
+            assert b"SR-IOV ports of compute1" in answer.read()
+            assert "script-src 'sha256-" in answer.headers["Content-Security-Policy"]
     finally:
         agent.stop()
         thread.join()

@@ -3,6 +3,7 @@
 
 import logging
 import re
+import threading
 import warnings
 from collections.abc import Callable, Iterable
 from typing import Any, cast
@@ -16,7 +17,86 @@ with warnings.catch_warnings():
 
 from sriov_agent.exceptions import printable
 
+LOG = logging.getLogger(__name__)
+
 EXCHANGE = "neutron"
+
+#: Between agents and device managers: what managers hear, and what agents do.
+FABRIC_EXCHANGE = "sriov-agent"
+MANAGER_TOPIC, AGENT_TOPIC = "sriov-device-manager", "sriov-agent-fabric"
+
+#: Between two tries to listen, when the broker refuses.
+RETRY_SECONDS = 10.0
+
+
+class Listener:
+    """Serves calls and casts for one server of a topic, in a thread of its own.
+
+    :param server: its name among those of the topic
+    :param endpoint: its public methods are called as messages ask
+    :param threads: how many messages at a time
+    :param peer: who else uses the broker
+    """
+
+    def __init__(
+        self,
+        transport: "oslo_messaging.Transport",
+        topic: str,
+        server: str,
+        endpoint: object,
+        *,
+        threads: int,
+        peer: str,
+    ) -> None:
+        self._transport = transport
+        self._target = oslo_messaging.Target(exchange=FABRIC_EXCHANGE, topic=topic, server=server)
+        self._endpoint = endpoint
+        self._threads = threads
+        self._peer = peer
+        self._stop = threading.Event()
+        self.listening = threading.Event()
+        self._server: Any = None
+        self._thread = threading.Thread(target=self._listen, name=topic, daemon=True)
+
+    def start(self) -> None:
+        """Begin, as soon as the broker can be reached."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End, when what was asked is answered."""
+        self._stop.set()
+        if self._server:
+            self._server.stop()
+            self._server.wait()
+
+    def _listen(self) -> None:
+        while not self._stop.is_set():
+            server = oslo_messaging.get_rpc_server(
+                self._transport, self._target, [self._endpoint], executor="threading"
+            )
+            try:
+                reach(self._transport)
+                server.start(override_pool_size=self._threads)
+            except Exception as error:
+                LOG.error("%s: %s", broker(self._transport), explained(error, self._peer))
+                self._stop.wait(RETRY_SECONDS)
+            else:
+                self._server = server
+                self.listening.set()
+                LOG.info("listening to %s on %s", self._peer, broker(self._transport))
+                return
+
+
+def client(
+    transport: "oslo_messaging.Transport", topic: str, timeout: float | None = None
+) -> "oslo_messaging.RPCClient":
+    """Calls and casts to who listens on a topic.
+
+    :param timeout: seconds to wait for an answer; default: ``rpc_response_timeout``
+    """
+    # Sent once more at most before it fails: who asks asks again anyway.
+    target = oslo_messaging.Target(exchange=FABRIC_EXCHANGE, topic=topic, version="1.0")
+    return oslo_messaging.get_rpc_client(transport, target, timeout=timeout, retry=1)
 
 
 def reach(transport: "oslo_messaging.Transport") -> None:

@@ -19,12 +19,13 @@ from sriov_agent.counters import Counters
 from sriov_agent.exceptions import ConfigError, Pending, Refused, Unavailable
 from sriov_agent.fabric.inventory import Rules
 from sriov_agent.fabric.requests import Requests, switch_port
-from sriov_agent.fabric.rpc import TOPIC, Server
+from sriov_agent.fabric.rpc import Server
 from sriov_agent.fabric.state.sqlite import Sqlite
 from sriov_agent.fabric.wants import wanted
 from sriov_agent.fabric.worker import Policy, Worker
 from sriov_agent.hook.background import Background
 from sriov_agent.hook.loader import load
+from sriov_agent.messaging import MANAGER_TOPIC as TOPIC
 from tests.fakes.managed_switch import ManagedSwitch
 from tests.topology import carried
 from tools.openstack.broker import Broker, missing
@@ -253,7 +254,7 @@ class TestUsersOfTheirOwn:
     def test_keep_an_agent_from_being_a_manager(self, broker, urls, tmp_path, caplog):
         with Manager(broker, tmp_path, url=urls["sriov-agent"]) as manager:
             until(lambda: "access to" in caplog.text)
-            assert manager.server._server is None
+            assert not manager.server.listener.listening.is_set()
 
 
 def opened(agent):

@@ -185,7 +185,7 @@ def _broker(conf: cfg.ConfigOpts) -> Iterator[Finding]:
         asked.append(("broker", None, exchange, topics, fanouts))
     if hook == "rpc":
         url = conf.hook_rpc.transport_url
-        asked.append((_FABRIC, url, rpc.EXCHANGE, [rpc.TOPIC], []))
+        asked.append((_FABRIC, url, messaging.FABRIC_EXCHANGE, [messaging.MANAGER_TOPIC], []))
     for check, url, exchange, topics, fanouts in asked:
         peer = rpc.PEER if check == _FABRIC else "neutron-server"
         transport = messaging.transport(conf, url)

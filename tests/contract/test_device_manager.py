@@ -35,6 +35,8 @@ pytestmark = pytest.mark.rabbitmq
 ROOT = Path(__file__).parents[2]
 HOST = "compute1"
 SECRET = b"of the managers alone"
+#: Hooks that were made in a test.
+MADE = []
 PATIENCE = 60
 
 
@@ -111,7 +113,16 @@ def hook(broker, directory, host=HOST, more="", url=""):
     )
     conf = options.register(cfg.ConfigOpts())
     conf([f"--config-file={path}"])
-    return load(conf)
+    MADE.append(load(conf))
+    return MADE[-1]
+
+
+@pytest.fixture(autouse=True)
+def made():
+    """Hooks that a test makes let go of the broker at its end."""
+    yield
+    while MADE:
+        MADE.pop().stop()
 
 
 def until(check):

@@ -24,6 +24,8 @@ from tools.openstack.broker import Broker, missing
 pytestmark = [pytest.mark.rabbitmq, pytest.mark.switch]
 
 BIN = Path(sys.executable).parent
+#: Hooks that were made in a test.
+MADE = []
 PATIENCE = 120
 SECRET = "0123456789abcdef"
 
@@ -110,7 +112,8 @@ class Program:
         )
         conf = options.register(cfg.ConfigOpts())
         conf([f"--config-file={path}"])
-        return load(conf)
+        MADE.append(load(conf))
+        return MADE[-1]
 
 
 def link(port, switch="leaf1"):
@@ -121,6 +124,14 @@ def link(port, switch="leaf1"):
         system_name=switch,
         port_description=port,
     )
+
+
+@pytest.fixture(autouse=True)
+def made():
+    """Hooks that a test makes let go of the broker at its end."""
+    yield
+    while MADE:
+        MADE.pop().stop()
 
 
 def until(check):

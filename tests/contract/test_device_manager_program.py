@@ -4,10 +4,12 @@
 import contextlib
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
 import time
+import urllib.request
 from pathlib import Path
 
 import pytest
@@ -20,6 +22,7 @@ from sriov_agent.exceptions import Pending
 from sriov_agent.hook.loader import load
 from tests.switches.netconfd import JunosRig
 from tools.openstack.broker import Broker, missing
+from tools.openstack.processes import free_ports
 
 pytestmark = [pytest.mark.rabbitmq, pytest.mark.switch]
 
@@ -65,10 +68,12 @@ class Program:
         secret.chmod(0o600)
         login = rig.login()
         self.config = directory / "manager.conf"
+        (self.port,) = free_ports(1)
         self.config.write_text(
             f"[DEFAULT]\ntransport_url = {broker.url}\n"
             f"[device_manager]\nswitches = leaf1, leaf2\nstate_path = {directory}/state\n"
             f"remove_grace = 0.5\nhost_key_secret_file = {secret}\n"
+            f"[metrics]\nport = {self.port}\n"
             f"[switch:leaf1]\ndriver = junos\naddress = {login.address}\nport = {login.port}\n"
             f"username = {login.username}\nkey_file = {login.key_file}\n"
             f"host_key = {login.host_key}\nfloor_vlan = 999\nuplinks = et-*\n"
@@ -97,6 +102,11 @@ class Program:
         assert done.returncode == status, done.stderr
         assert "Traceback" not in done.stderr
         return done.stdout
+
+    def page(self, name):
+        url = f"http://127.0.0.1:{self.port}/{name}"
+        with urllib.request.urlopen(url, timeout=PATIENCE) as answer:
+            return answer.read()
 
     def rows(self, *words, status=0):
         return json.loads(self.sriovctl(*words, "-f", "json", status=status))
@@ -180,6 +190,18 @@ def test_a_hosts_wish_is_on_the_switch_and_is_shown(program, rig, port):
         "ours": "100,200",
         "error": "",
     }
+    want(hook, link(port))
+    until(lambda: rig.get(port) == {999})
+
+
+def test_its_transactions_and_its_health_can_be_read(program, rig, port):
+    hook = program.hook()
+    want(hook, link(port), 100)
+    until(lambda: rig.get(port) == {100, 999})
+    count = re.compile(rb'transaction_seconds_count{switch="leaf1"} ([1-9])')
+    until(lambda: count.search(program.page("metrics")))
+    assert b'sriov_device_manager_drift_vlans{switch="leaf1"}' in program.page("metrics")
+    assert program.page("health") == b"ok\n"
     want(hook, link(port))
     until(lambda: rig.get(port) == {999})
 

@@ -200,6 +200,16 @@ def tracebacks(caplog):
     ]
 
 
+def test_when_neutron_answered_is_known(source):
+    counters = until(
+        lambda: (
+            (found := source.counters.snapshot()) and "heartbeats.answered_at" in found and found
+        )
+    )
+    assert counters["heartbeats"] >= 1
+    assert "heartbeats.ignored" not in counters
+
+
 def test_it_is_an_agent_that_lives(stack, source):
     (row,) = stack.api().list("agent", host=source.host)
     assert (row["agent_type"], row["binary"]) == ("NIC Switch agent", "sriov-agent")

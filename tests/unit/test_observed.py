@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """Metrics, health and what systemd is told; the alerts and the dashboard name what there is."""
 
-import builtins
 import json
 import os
 import re
 import shutil
 import socket
 import subprocess
+import sys
 import threading
 import urllib.error
 import urllib.request
@@ -118,20 +118,19 @@ def test_a_name_from_outside_stays_within_its_label():
 
 
 def test_without_the_library_the_extra_is_named():
-    imported = builtins.__import__
-
-    def without(name, *arguments):
-        if name.startswith("prometheus_client"):
-            raise ImportError(name)
-        return imported(name, *arguments)
-
-    builtins.__import__ = without
-    try:
-        with pytest.raises(ConfigError, match=r"pip install 'sriov-agent\[metrics\]'"):
-            metrics.observed("127.0.0.1", 9470, list, str)
-        assert metrics.observed("127.0.0.1", None, list, str) is None
-    finally:
-        builtins.__import__ = imported
+    program = (
+        "import sys; sys.modules['prometheus_client'] = None\n"
+        "from sriov_agent import metrics\n"
+        "assert metrics.observed('127.0.0.1', None, list, str) is None\n"
+        "metrics.observed('127.0.0.1', 9470, list, str)\n"
+    )
+    said = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=False
+    ).stderr
+    assert said.splitlines()[-1] == (
+        "sriov_agent.exceptions.ConfigError: [metrics] port needs prometheus_client: "
+        "pip install 'sriov-agent[metrics]'"
+    )
 
 
 def named():

@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``sriovctl doctor`` on a real NIC: what it says is wrong is, and its own command mends it."""
+"""``sriovctl doctor`` on a real NIC: what it says is wrong is, and its own command mends it.
+
+And ``sriovctl topology``: what is drawn is there.
+"""
 
 import json
 import subprocess
@@ -101,3 +104,16 @@ def test_the_older_agent_is_seen(host, tmp_path):
         process.kill()
         process.wait()
     wait_until(lambda: state(host, "other agent") == "ok")
+
+
+def test_the_host_is_drawn_as_it_is(host, pf):
+    with host.agent():
+        port = host.create("drawn", "--vlan", "15")
+        (drawn,) = json.loads(host.do("topology", "-f", "json"))["pfs"]
+        assert (drawn["netdev"], drawn["carrier"]) == (pf["netdev"], True)
+        assert [(at["switch"], at["switch_port"]) for at in drawn["links"]] == [
+            (pf["leaf"], pf["port"])
+        ]
+        assert (len(drawn["vfs"]), drawn["vfs"][port["vf_index"]]) == (len(pf["vfs"]), "met")
+        assert [(each["name"], each["vlans"]) for each in drawn["ports"]] == [("drawn", [15])]
+        host.delete("drawn")

@@ -252,7 +252,9 @@ def test_who_signs_with_another_key_is_refused(program, port):
 
 
 def test_two_managers_on_one_file_are_one_too_many(program):
-    command = [str(BIN / "sriov-device-manager"), f"--config-file={program.config}"]
+    alone = program.directory / "second.conf"
+    alone.write_text(program.config.read_text().replace("[metrics]", "[unused]"))
+    command = [str(BIN / "sriov-device-manager"), f"--config-file={alone}"]
     second = subprocess.run(command, capture_output=True, text=True, check=False, timeout=PATIENCE)
     assert second.returncode == 78
     assert "another device manager" in second.stderr.splitlines()[-1]

@@ -13,7 +13,7 @@ REQUIREMENTS := $(wildcard *requirements.txt doc/requirements.txt tools/lab/requ
 SCHEMA_PACKAGE := libvirt0
 # What stands for switches: a NETCONF server, Open vSwitch, and ssh to reach them.
 SWITCH_PACKAGES := netconfd openssh-server openvswitch-switch iproute2
-TEST_PACKAGES := rabbitmq-server snmpd gcc binutils etcd-server $(SCHEMA_PACKAGE) $(SWITCH_PACKAGES) $(LIBVIRT_PACKAGES)
+TEST_PACKAGES := rabbitmq-server snmpd gcc binutils etcd-server prometheus chromium $(SCHEMA_PACKAGE) $(SWITCH_PACKAGES) $(LIBVIRT_PACKAGES)
 # Guests of a real libvirt, and what its Python binding is built from.
 LIBVIRT_PACKAGES := libvirt-daemon-system libvirt-clients libvirt-dev pkg-config python3-dev
 PYTEST_ARGS ?=
@@ -55,7 +55,8 @@ config-sample: venv ## Write the configuration samples from the options
 	@for file in etc/oslo-config-generator/*.conf; do $(BIN)/oslo-config-generator --config-file $$file; done
 
 .PHONY: bench
-bench: venv lab-setup ## Measure the agent, beside neutron-sriov-nic-agent; BENCH_ARGS chooses
+bench: venv ## Measure the agent, beside neutron-sriov-nic-agent; BENCH_ARGS chooses
+	@$(BIN)/python tools/lab setup --also $(SWITCH_PACKAGES)
 	@$(BIN)/python tools/openstack setup
 	@$(BIN)/python tools/bench $(BENCH_ARGS)
 

@@ -6,7 +6,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import cast
 
@@ -30,16 +30,26 @@ class Database:
         self.versions = versions
         self._kept = threading.local()
 
-    @contextmanager
-    def transaction(self) -> Iterator[sqlite3.Connection]:
+    def transaction(self) -> AbstractContextManager[sqlite3.Connection]:
         """A connection in one immediate transaction, committed on success.
 
         :raises Unavailable: if the file cannot be used
         """
+        return self._begun("BEGIN IMMEDIATE")
+
+    def reading(self) -> AbstractContextManager[sqlite3.Connection]:
+        """A connection that sees one state of the file, and waits for nobody who writes it.
+
+        :raises Unavailable: if the file cannot be used
+        """
+        return self._begun("BEGIN")
+
+    @contextmanager
+    def _begun(self, statement: str) -> Iterator[sqlite3.Connection]:
         try:
             connection = self._connection()
             with connection:
-                connection.execute("BEGIN IMMEDIATE")
+                connection.execute(statement)
                 yield connection
         except (sqlite3.Error, OSError) as error:
             raise Unavailable(f"{self.path}: {error}") from error

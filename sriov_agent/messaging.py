@@ -3,8 +3,10 @@
 
 import logging
 import re
+import threading
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from typing import Any, cast
 
 from oslo_config import cfg
 
@@ -15,7 +17,86 @@ with warnings.catch_warnings():
 
 from sriov_agent.exceptions import printable
 
+LOG = logging.getLogger(__name__)
+
 EXCHANGE = "neutron"
+
+#: Between agents and device managers: what managers hear, and what agents do.
+FABRIC_EXCHANGE = "sriov-agent"
+MANAGER_TOPIC, AGENT_TOPIC = "sriov-device-manager", "sriov-agent-fabric"
+
+#: Between two tries to listen, when the broker refuses.
+RETRY_SECONDS = 10.0
+
+
+class Listener:
+    """Serves calls and casts for one server of a topic, in a thread of its own.
+
+    :param server: its name among those of the topic
+    :param endpoint: its public methods are called as messages ask
+    :param threads: how many messages at a time
+    :param peer: who else uses the broker
+    """
+
+    def __init__(
+        self,
+        transport: "oslo_messaging.Transport",
+        topic: str,
+        server: str,
+        endpoint: object,
+        *,
+        threads: int,
+        peer: str,
+    ) -> None:
+        self._transport = transport
+        self._target = oslo_messaging.Target(exchange=FABRIC_EXCHANGE, topic=topic, server=server)
+        self._endpoint = endpoint
+        self._threads = threads
+        self._peer = peer
+        self._stop = threading.Event()
+        self.listening = threading.Event()
+        self._server: Any = None
+        self._thread = threading.Thread(target=self._listen, name=topic, daemon=True)
+
+    def start(self) -> None:
+        """Begin, as soon as the broker can be reached."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End, when what was asked is answered."""
+        self._stop.set()
+        if self._server:
+            self._server.stop()
+            self._server.wait()
+
+    def _listen(self) -> None:
+        while not self._stop.is_set():
+            server = oslo_messaging.get_rpc_server(
+                self._transport, self._target, [self._endpoint], executor="threading"
+            )
+            try:
+                reach(self._transport)
+                server.start(override_pool_size=self._threads)
+            except Exception as error:
+                LOG.error("%s: %s", broker(self._transport), explained(error, self._peer))
+                self._stop.wait(RETRY_SECONDS)
+            else:
+                self._server = server
+                self.listening.set()
+                LOG.info("listening to %s on %s", self._peer, broker(self._transport))
+                return
+
+
+def client(
+    transport: "oslo_messaging.Transport", topic: str, timeout: float | None = None
+) -> "oslo_messaging.RPCClient":
+    """Calls and casts to who listens on a topic.
+
+    :param timeout: seconds to wait for an answer; default: ``rpc_response_timeout``
+    """
+    # Sent once more at most before it fails: who asks asks again anyway.
+    target = oslo_messaging.Target(exchange=FABRIC_EXCHANGE, topic=topic, version="1.0")
+    return oslo_messaging.get_rpc_client(transport, target, timeout=timeout, retry=1)
 
 
 def reach(transport: "oslo_messaging.Transport") -> None:
@@ -26,6 +107,61 @@ def reach(transport: "oslo_messaging.Transport") -> None:
     driver = transport._driver
     purpose = oslo_messaging._drivers.common.PURPOSE_LISTEN
     driver._connection_pool.create(purpose, retry=len(driver._url.hosts) - 1).close()
+
+
+def misfits(
+    transport: "oslo_messaging.Transport",
+    exchange: str,
+    topics: Iterable[str] = (),
+    fanouts: Iterable[str] = (),
+) -> list[Exception]:
+    """What the broker says of queues and exchanges of others that are declared otherwise.
+
+    Those that are not there yet are not made.
+
+    :param fanouts: topics whose fanout exchange is looked at
+    :raises Exception: what the libraries raise if the broker cannot be reached
+    """
+    driver = transport._driver
+    purpose = oslo_messaging._drivers.common.PURPOSE_LISTEN
+    connection = driver._connection_pool.create(purpose, retry=len(driver._url.hosts) - 1)
+    found: list[Exception] = []
+    consumers: list[Any] = []
+    connection.declare_consumer = consumers.append
+    for topic in topics:
+        connection.declare_topic_consumer(exchange, topic)
+    for topic in fanouts:
+        connection.declare_fanout_consumer(topic, None)
+    try:
+        for consumer in consumers:
+            name = consumer.exchange_name
+            kind = {"type": consumer.type, "durable": consumer.durable}
+            auto_delete = consumer.exchange_auto_delete
+            declare = [("exchange_declare", {"exchange": name, **kind, "auto_delete": auto_delete})]
+            if consumer.type == "topic":
+                queue = {
+                    "queue": consumer.queue_name,
+                    "durable": consumer.durable,
+                    "auto_delete": consumer.queue_auto_delete,
+                    "arguments": consumer.queue_arguments,
+                }
+                declare.append(("queue_declare", queue))
+            found += [e for e in (_misfit(connection.connection, *d) for d in declare) if e]
+    finally:
+        connection.close()
+    return found
+
+
+def _misfit(connection: Any, method: str, arguments: dict[str, Any]) -> Exception | None:
+    """What the broker says against declaring what is there already."""
+    for passive in (True, False):
+        channel = connection.channel()
+        try:
+            getattr(channel, method)(**arguments, passive=passive)
+        except connection.channel_errors as error:
+            return None if passive else cast(Exception, error)
+        channel.close()
+    return None
 
 
 def broker(transport: "oslo_messaging.Transport") -> str:

@@ -2,13 +2,14 @@
 """One pass: observe, decide, apply, observe again, report. There is no other path.
 
 Start, restart, event, resync and release are this same pass, and so is recovery: a pass goes on
-from wherever the last one stopped.
+from wherever the last one stopped. A pass over some ports looks at the PFs that it changes
+something on or tells something of; the others may be as they were seen last.
 """
 
 import logging
 import time
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from sriov_agent.core.actions import (
@@ -32,7 +33,7 @@ from sriov_agent.core.model import (
     Uplink,
     VfSettings,
 )
-from sriov_agent.core.plan import pending, plan, segments_on, untried
+from sriov_agent.core.plan import concerned, pending, plan, segments_on, untried
 from sriov_agent.core.report import Report, report
 from sriov_agent.core.state import (
     ALL,
@@ -64,7 +65,10 @@ class Source(Protocol):
 class Host(Protocol):
     """PFs and VFs; see :class:`sriov_agent.host.inventory.Inventory`."""
 
-    def pfs(self) -> tuple[dict[str, Pf], dict[str, str]]: ...
+    #: The PFs that :meth:`pfs` looked at last.
+    looked_at: frozenset[str]
+
+    def pfs(self, again: Collection[str] | None = None) -> tuple[dict[str, Pf], dict[str, str]]: ...
 
     def set_vfs(
         self, pf: str, changes: Iterable[tuple[int, VfSettings]]
@@ -74,7 +78,7 @@ class Host(Protocol):
 class Lldp(Protocol):
     """Where PFs are cabled; see :class:`sriov_agent.host.lldp.lldpd.Lldpd`."""
 
-    def cabling(self, pfs: Mapping[str, Pf]) -> dict[str, Cabling]: ...
+    def cabling(self, pfs: Mapping[str, Pf], *, again: bool) -> dict[str, Cabling]: ...
 
 
 class Domains(Protocol):
@@ -154,8 +158,9 @@ class Reconciler:
         self.domains = domains
         self.follow_lldp = follow_lldp
         self.clock = clock
-        #: When PFs and VFs were looked at last, by ``clock``.
-        self.looked = 0.0
+        self._looked: dict[str, float] = {}
+        #: What was made last of what LLDP said and how often links came and went.
+        self._traced: tuple[object, dict[str, Cabling]] = None, {}
         self._flaps: dict[str, tuple[int, float]] = {}
         self._wanted: dict[SwitchPort, frozenset[Segment]] = {}
 
@@ -166,22 +171,33 @@ class Reconciler:
             unknown what is desired or owned, and nothing was done
         """
         bindings = self.source.bindings()
-        seen = self._look(again=scope == ALL)
+        applied: list[Action] = []
+        try:
+            return self._carry_out(bindings, self._look(scope), scope, applied)
+        finally:
+            # Said last, since VFs wait for what is said before: a line takes longer than a setting.
+            for action in applied:
+                LOG.info("applied %s", action)
+
+    def _carry_out(
+        self, bindings: Bindings, seen: "_Seen", scope: Scope, applied: list[Action]
+    ) -> Report:
         tried: dict[Action, str] = {}
         for _ in range(MAX_ROUNDS):
-            observed = seen.observed()
-            desired = intent(bindings, observed, networks=self.fabric.networks)
-            self._wanted = {
-                link: segments_on(link, open_, desired, observed)
-                for link, open_ in observed.fabric.items()
-            }
-            planned = plan(desired, observed, scope)
+            observed, desired, planned = self._decide(bindings, seen, scope)
             tried = pending(planned, tried)
             actions = untried(planned, tried)
             if not actions:
                 break
+            if any(isinstance(action, SetFabric) for action in actions):
+                self._wanted = {
+                    link: segments_on(link, open_, desired, observed)
+                    for link, open_ in observed.fabric.items()
+                }
             for action in actions:
-                tried.update(self._apply(action))
+                outcome = self._apply(action)
+                tried.update(outcome)
+                applied += [action] if not outcome[action] else []
             self._look_again(seen, actions)
         else:
             LOG.error("still changing after %d rounds: %s", MAX_ROUNDS, actions)
@@ -189,32 +205,78 @@ class Reconciler:
         failed = {action: reason for action, reason in tried.items() if reason}
         return report(desired, observed, failed, fabric_required=self.fabric.required)
 
-    def _look(self, again: bool) -> "_Seen":
-        """Everything, of which nothing is known yet in this pass.
+    def looked(self, pf: str) -> float:
+        """When the PF was looked at last, by ``clock``."""
+        return self._looked.get(pf, 0.0)
 
-        :param again: have the fabric looked at anew
+    def _decide(
+        self, bindings: Bindings, seen: "_Seen", scope: Scope
+    ) -> tuple[Observed, Desired, tuple[Action, ...]]:
+        """What is to be done, decided on what was looked at in this pass."""
+        while True:
+            observed = seen.observed()
+            desired = intent(bindings, observed, networks=self.fabric.networks)
+            planned = plan(desired, observed, scope)
+            concern = concerned(desired, planned, scope)
+            before = seen.pfs, seen.pf_errors
+            if not self._look_at(seen, concern) or (seen.pfs, seen.pf_errors) == before:
+                return observed, desired, planned
+            self._trace(seen, anew=False)
+
+    def _look(self, scope: Scope) -> "_Seen":
+        """Everything that a pass over these ports is about, of which nothing is known in it yet."""
+        claims = self.record.claims()
+        seen = _Seen(claims=claims, interfaces=self.interfaces.read())
+        touched = (claim.pf for port, claim in claims.items() if port in scope)
+        self._look_at_pfs(seen, None if scope == ALL else frozenset(touched))
+        self._trace(seen, anew=scope == ALL)
+        return seen
+
+    def _look_at(self, seen: "_Seen", pfs: frozenset[str] | None) -> bool:
+        """See these PFs as they are now; False if each was looked at before.
+
+        :param pfs: ``None`` for all of them
         """
-        pfs, pf_errors = self._pfs()
-        cabling, lldp_errors = self._cabling(pfs)
-        ends = frozenset(at for pf in pfs.values() for at in links(pf, cabling).switch_ports)
-        fabric, fabric_errors = self._fabric(ends, again)
-        return _Seen(
-            pfs=pfs,
-            pf_errors=pf_errors,
-            claims=self.record.claims(),
-            interfaces=self.interfaces.read(),
-            cabling=cabling,
-            ends=ends,
-            lldp_errors=lldp_errors,
-            fabric=fabric,
-            fabric_errors=fabric_errors,
+        if seen.looked is None or (pfs is not None and pfs <= seen.looked):
+            return False
+        self._look_at_pfs(seen, pfs)
+        return True
+
+    def _look_at_pfs(self, seen: "_Seen", again: frozenset[str] | None) -> None:
+        # Asked first: when a domain has lost a VF, libvirt has set its MAC and VLAN back.
+        held, errors = self._held()
+        now = self.clock()
+        pfs, pf_errors = self.host.pfs(again)
+        seen.pfs, seen.pf_errors = with_guests(pfs, held), {**pf_errors, **errors}
+        looked_at = self.host.looked_at
+        self._looked.update(dict.fromkeys(looked_at, now))
+        if seen.looked is not None:
+            seen.looked = None if again is None else seen.looked | again | looked_at
+
+    def _held(self) -> tuple[Iterable[Held] | None, dict[str, str]]:
+        """What running domains have, ``None`` if that cannot be told, and why."""
+        try:
+            return (self.domains.held() if self.domains else ()), {}
+        except SriovAgentError as error:
+            return None, {"libvirt": str(error)}
+
+    def _trace(self, seen: "_Seen", anew: bool) -> None:
+        """See where the cables of the PFs end, and what is open there.
+
+        :param anew: have LLDP and the fabric looked at, whatever was seen last
+        """
+        seen.cabling, seen.lldp_errors = self._cabling(seen.pfs, anew)
+        seen.ends = frozenset(
+            at for pf in seen.pfs.values() for at in links(pf, seen.cabling).switch_ports
         )
+        seen.fabric, seen.fabric_errors = self._fabric(seen.ends, anew)
 
     def _look_again(self, seen: "_Seen", actions: Iterable[Action]) -> None:
         """See what became of the actions: all that is of a kind which they changed."""
         kinds = {type(action) for action in actions}
         if SetVfs in kinds:
-            seen.pfs, seen.pf_errors = self._pfs()
+            changed = frozenset(action.pf for action in actions if isinstance(action, SetVfs))
+            self._look_at_pfs(seen, changed)
         if kinds & {RecordClaim, DropClaim}:
             seen.claims = self.record.claims()
         if kinds & {WriteInterface, RemoveInterface}:
@@ -222,36 +284,29 @@ class Reconciler:
         if SetFabric in kinds:
             seen.fabric, seen.fabric_errors = self._fabric(seen.ends, again=False)
 
-    def _pfs(self) -> tuple[dict[str, Pf], dict[str, str]]:
-        held: Iterable[Held] | None = ()
-        errors: dict[str, str] = {}
-        try:
-            # Asked first: when a domain has lost a VF, libvirt has set its MAC and VLAN back.
-            held = self.domains.held() if self.domains else ()
-        except SriovAgentError as error:
-            held, errors = None, {"libvirt": str(error)}
-        self.looked = self.clock()
-        pfs, pf_errors = self.host.pfs()
-        return with_guests(pfs, held), {**pf_errors, **errors}
-
     def _fabric(
         self, ends: frozenset[SwitchPort], again: bool
     ) -> tuple[dict[SwitchPort, frozenset[Segment]], dict[str, str]]:
         seen, errors = self.fabric.read(ends.union(self.record.switch_ports()), again=again)
         return seen, {f"fabric {link.pf}": why for link, why in errors.items()}
 
-    def _cabling(self, pfs: Mapping[str, Pf]) -> tuple[dict[str, Cabling], dict[str, str]]:
+    def _cabling(
+        self, pfs: Mapping[str, Pf], again: bool
+    ) -> tuple[dict[str, Cabling], dict[str, str]]:
         """Where each uplink is cabled.
 
         A move is believed only if the link had gone down for it.
         """
-        known = self.record.cabling()
         try:
-            found = self.lldp.cabling(pfs)
+            found = self.lldp.cabling(pfs, again=again)
         except SriovAgentError as error:
             return {}, {"lldp": str(error)}
-        cabling: dict[str, Cabling] = {}
         uplinks = {uplink.address: uplink for pf in pfs.values() for uplink in pf.uplinks()}
+        facts = found, {address: uplink.carrier_changes for address, uplink in uplinks.items()}
+        if not again and self._traced[0] == facts:
+            return self._traced[1], {}
+        known = self.record.cabling()
+        cabling: dict[str, Cabling] = {}
         for address, heard in found.items():
             uplink, last = uplinks[address], known.get(address)
             changes = uplink.carrier_changes
@@ -262,6 +317,7 @@ class Reconciler:
                 stale = last is not None and now.switch_port == last.switch_port
                 if now != last and not (stale and self._came_lately(uplink)):
                     self.record.record_cabling(now)
+        self._traced = facts, cabling
         return cabling, {}
 
     def _came_lately(self, uplink: Uplink) -> bool:
@@ -279,7 +335,7 @@ class Reconciler:
 
     def _apply(self, action: Action) -> dict[Action, str]:
         """What was tried, with why it failed or ""."""
-        LOG.info("apply %s", action)
+        LOG.debug("apply %s", action)
         try:
             match action:
                 case RecordClaim(claim):
@@ -322,17 +378,18 @@ class Reconciler:
 
 @dataclass(kw_only=True)
 class _Seen:
-    """What a pass has seen so far."""
+    """What a pass has seen so far; ``looked``: the PFs that it looked at, ``None`` for all."""
 
-    pfs: dict[str, Pf]
-    pf_errors: dict[str, str]
     claims: dict[str, Claim]
     interfaces: dict[str, Interface | None]
-    cabling: dict[str, Cabling]
-    ends: frozenset[SwitchPort]
-    lldp_errors: dict[str, str]
-    fabric: dict[SwitchPort, frozenset[Segment]]
-    fabric_errors: dict[str, str]
+    looked: frozenset[str] | None = frozenset()
+    pfs: dict[str, Pf] = field(default_factory=dict)
+    pf_errors: dict[str, str] = field(default_factory=dict)
+    cabling: dict[str, Cabling] = field(default_factory=dict)
+    ends: frozenset[SwitchPort] = frozenset()
+    lldp_errors: dict[str, str] = field(default_factory=dict)
+    fabric: dict[SwitchPort, frozenset[Segment]] = field(default_factory=dict)
+    fabric_errors: dict[str, str] = field(default_factory=dict)
 
     def observed(self) -> Observed:
         return Observed(

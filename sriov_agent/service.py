@@ -5,17 +5,20 @@ import logging
 import queue
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 from oslo_config import cfg
+from oslo_context.context import RequestContext
 
 from sriov_agent import conf as options
-from sriov_agent import parts
+from sriov_agent import metrics, parts
 from sriov_agent.backoff import Backoff
 from sriov_agent.control import Control
+from sriov_agent.core.metrics import Family, of_agent
 from sriov_agent.core.report import PortReport, PortState, Report
 from sriov_agent.core.state import ALL, Scope
-from sriov_agent.counters import Counters
+from sriov_agent.counters import Counters, Durations
+from sriov_agent.draw.page import POLICY, page
 from sriov_agent.exceptions import Pending, SriovAgentError, Unavailable
 from sriov_agent.hook.background import Background
 from sriov_agent.hook.loader import load
@@ -23,13 +26,20 @@ from sriov_agent.host.inventory import Inventory
 from sriov_agent.host.netlink import Netlink
 from sriov_agent.host.watch import LinkWatch
 from sriov_agent.libvirt.files import InterfaceFiles
+from sriov_agent.picture import picture
 from sriov_agent.reconciler import Reconciler
+from sriov_agent.sources.ports import Ports
 from sriov_agent.store import Store
+from sriov_agent.systemd import Systemd
+from sriov_agent.web import Page
 
 LOG = logging.getLogger(__name__)
 
 #: How long who asks for a pass waits for it.
 NOW_SECONDS = 120.0
+
+#: How long a pass may take before the agent is said to be stuck.
+STUCK_SECONDS = 600.0
 
 #: What is not tried again until something happens.
 SETTLED = (PortState.MET, PortState.UNPLUGGED)
@@ -48,11 +58,18 @@ class Agent:
         self.lldp = parts.discovery(conf)
         self.domains = parts.domains(conf, lambda: self.wake(None))
         hook = load(conf)
-        self.fabric = Background(hook, self._answered, at_once=not hook.required)
+        self.fabric = Background(
+            hook,
+            self._answered,
+            at_once=not hook.required,
+            failed=lambda: self.counters.count("fabric.failed"),
+        )
         self.links = LinkWatch(self._link_changed)
+        excluded = options.excluded_vfs(conf)
+        self.inventory = Inventory(parts.mappings(conf), Netlink(), excluded=excluded)
         self.reconciler = Reconciler(
             source=self.source,
-            host=Inventory(parts.mappings(conf), Netlink(), excluded=options.excluded_vfs(conf)),
+            host=self.inventory,
             lldp=self.lldp,
             interfaces=InterfaceFiles(options.interfaces_path(conf)),
             fabric=self.fabric,
@@ -62,17 +79,54 @@ class Agent:
         )
         self.resync_interval = conf.agent.resync_interval
         self._backoff = Backoff(conf.agent.retry_min, conf.agent.retry_max)
-        self._wakes: queue.SimpleQueue[frozenset[str] | None] = queue.SimpleQueue()
+        self._wakes: queue.SimpleQueue[tuple[float, frozenset[str] | None]] = queue.SimpleQueue()
         self._stop = threading.Event()
         self._report = Report()
         self._waiting: list[threading.Event] = []
         self._passing = False
-        self._changed: list[tuple[float, frozenset[str]]] = []
-        self.control = Control(options.socket_path(conf), {"reconcile": self.reconcile_now})
+        self._began = 0.0
+        self._event = 0.0
+        self._passes, self._lag = Durations(), Durations()
+        self._systemd = Systemd()
+        ports = Ports(options.ports_path(conf))
+
+        def status() -> Page:
+            html = page(picture(conf.host, self.store, ports))
+            return Page(html.encode(), "text/html; charset=utf-8", policy=POLICY)
+
+        self.web = metrics.observed(
+            conf.metrics.listen,
+            conf.metrics.port,
+            self.families,
+            self.unhealthy,
+            {"/": status} if conf.metrics.status_page else {},
+        )
+        self._changed: list[tuple[float, set[str], frozenset[str]]] = []
+        self.control = Control(
+            options.socket_path(conf),
+            {"reconcile": self.reconcile_now, "counters": self.counters.snapshot},
+        )
+
+    def families(self) -> Sequence[Family]:
+        """What there is to measure now; from any thread."""
+        return of_agent(
+            self._report,
+            self.counters.snapshot(),
+            len(self._backoff.known()),
+            self._passes.snapshot(),
+            self._lag.snapshot(),
+        )
+
+    def unhealthy(self) -> str:
+        """Why the agent does not do its work, "" if it does; from any thread."""
+        seconds = time.monotonic() - self._began
+        if self._passing and seconds > STUCK_SECONDS:
+            return f"a pass has not ended for {seconds:.0f} s"
+        return ""
 
     def wake(self, keys: frozenset[str] | None) -> None:
         """Have these ports looked at again, or everything; from any thread."""
-        self._wakes.put(keys)
+        self._wakes.put((time.monotonic(), keys))
 
     def reconcile_now(self) -> None:
         """Have everything looked at, and wait until it was; from any thread but its own.
@@ -91,6 +145,7 @@ class Agent:
 
     def _link_changed(self, netdev: str, kind: str) -> None:
         """A network device is another: whose VF may be plugged or unplugged is looked at."""
+        self.inventory.changed(netdev, kind)
         if not netdev:
             self.wake(None)
             return
@@ -102,7 +157,7 @@ class Agent:
             )
         )
         if keys and self._passing:
-            self._changed.append((time.monotonic(), keys))
+            self._changed.append((time.monotonic(), pfs or set(self._report.pfs), keys))
         elif keys:
             self.wake(keys)
 
@@ -113,8 +168,8 @@ class Agent:
         """
         self._passing = False
         changed, self._changed = self._changed, []
-        for at, keys in changed:
-            if at >= self.reconciler.looked:
+        for at, pfs, keys in changed:
+            if any(at >= self.reconciler.looked(pf) for pf in pfs):
                 self.wake(keys)
 
     def _ports(self, chosen: Callable[[PortReport], bool]) -> frozenset[str] | None:
@@ -125,10 +180,12 @@ class Agent:
     def stop(self) -> None:
         """Have :meth:`run` return after the pass it is in; from any thread or signal handler."""
         self._stop.set()
-        self._wakes.put(frozenset())
+        self.wake(frozenset())
 
     def run(self) -> None:
         """Reconcile until :meth:`stop`. What ports have they keep: a stop changes nothing."""
+        if self.web:
+            self.web.start()
         try:
             self.control.start()
         except SriovAgentError as error:
@@ -137,6 +194,7 @@ class Agent:
         self.fabric.start()
         self.links.start()
         self.lldp.start(lambda: self.wake(None))
+        self._systemd.ready(self.unhealthy)
         try:
             resync = time.monotonic()
             while not self._stop.is_set():
@@ -147,12 +205,17 @@ class Agent:
                 if scope == ALL:
                     resync = time.monotonic() + self.resync_interval
                     waiting, self._waiting = self._waiting, waiting
+                self._began = time.monotonic()
                 self._passing = True
                 self._pass(scope)
                 self._wake_changed()
+                self._passes.add(time.monotonic() - self._began)
+                if self._event:
+                    self._lag.add(time.monotonic() - self._event)
                 for done in waiting:
                     done.set()
         finally:
+            self._systemd.stopping()
             self.lldp.stop()
             self.source.stop()
             self.fabric.stop()
@@ -160,25 +223,31 @@ class Agent:
             if self.domains:
                 self.domains.close()
             self.control.stop()
+            if self.web:
+                self.web.stop()
 
     def _next_scope(self, resync: float) -> Scope | None:
         """Wait for something to do: everything that came by then is one pass."""
         wait = min(resync, self._backoff.next()) - time.monotonic()
-        woken: list[frozenset[str] | None] = []
+        events: list[tuple[float, frozenset[str] | None]] = []
         try:
-            woken.append(self._wakes.get(timeout=max(wait, 0)))
+            events.append(self._wakes.get(timeout=max(wait, 0)))
             while True:
-                woken.append(self._wakes.get_nowait())
+                events.append(self._wakes.get_nowait())
         except queue.Empty:
             pass
+        self._event = min((at for at, _ in events), default=0.0)
+        woken = [keys for _, keys in events]
         now = time.monotonic()
         due = self._backoff.due(now)
+        self.counters.count("retries", len(due))
         if now >= resync or HOST in due or None in woken:
             return ALL
         keys = due.union(*(keys for keys in woken if keys is not None))
         return Scope(keys) if keys else None
 
     def _pass(self, scope: Scope) -> None:
+        RequestContext()  # what is logged in this thread bears its id from here on
         self.counters.count("passes")
         try:
             report = self.reconciler.reconcile(scope)
@@ -194,6 +263,9 @@ class Agent:
         self._reschedule(report, scope)
         self._say(report, scope)
         self._report = report
+        states = [entry.state for entry in report.ports.values()]
+        unmet = len(states) - sum(state in SETTLED for state in states)
+        self._systemd.tell(STATUS=f"{len(states)} ports, {unmet} of them unmet")
 
     def _failed(self) -> None:
         self.counters.count("passes.failed")

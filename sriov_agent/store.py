@@ -16,6 +16,7 @@ from sriov_agent.core.lldp import as_json as neighbor_json
 from sriov_agent.core.model import Cabling, KnownCabling, LldpId, Segment, SwitchPort
 from sriov_agent.core.report import PortReport, Report
 from sriov_agent.core.state import Claim
+from sriov_agent.core.topology import pf_json
 from sriov_agent.database import Database
 
 _SCHEMA = (
@@ -66,16 +67,18 @@ _VIEWS = (
     "CREATE TABLE fabric (link TEXT PRIMARY KEY, wanted TEXT NOT NULL) STRICT",
 )
 
+_PFS = ("CREATE TABLE pf (address TEXT PRIMARY KEY, pf TEXT NOT NULL) STRICT",)
+
 
 class Store:
     """The record in one SQLite file. All methods raise ``Unavailable`` if it cannot be used."""
 
     def __init__(self, path: Path) -> None:
-        self.database = Database(path, _SCHEMA, _VIEWS)
+        self.database = Database(path, _SCHEMA, _VIEWS, _PFS)
 
     def claims(self) -> dict[str, Claim]:
         """Every claim by port id."""
-        with self.database.transaction() as db:
+        with self.database.reading() as db:
             rows = db.execute("SELECT * FROM claim").fetchall()
         return {
             row["port_id"]: Claim(
@@ -112,7 +115,7 @@ class Store:
 
     def switch_ports(self) -> list[SwitchPort]:
         """Switch ports on which something was opened and not yet seen closed."""
-        with self.database.transaction() as db:
+        with self.database.reading() as db:
             rows = db.execute("SELECT * FROM switch_port").fetchall()
         return [_switch_port(row) for row in rows]
 
@@ -135,7 +138,7 @@ class Store:
 
     def cabling(self) -> dict[str, KnownCabling]:
         """Where each PF was last believed to be cabled, by PCI address."""
-        with self.database.transaction() as db:
+        with self.database.reading() as db:
             rows = db.execute("SELECT * FROM cabling").fetchall()
         return {
             row["pf"]: KnownCabling(
@@ -161,12 +164,15 @@ class Store:
     def save(self, report: Report, counters: Mapping[str, int]) -> None:
         """Keep the last report and the counters for ``sriovctl``."""
         rows = [(port, json.dumps(as_json(entry))) for port, entry in report.ports.items()]
-        cabling = [(at, json.dumps(_cabling_json(found))) for at, found in report.cabling.items()]
+        pfs = [(address, json.dumps(pf_json(pf))) for address, pf in report.pfs.items()]
+        cabling = [(at, json.dumps(cabling_json(found))) for at, found in report.cabling.items()]
         fabric = [
             (json.dumps(asdict(link)), json.dumps([asdict(s) for s in sorted(wanted)]))
             for link, wanted in report.fabric.items()
         ]
         with self.database.transaction() as db:
+            db.execute("DELETE FROM pf")
+            db.executemany("INSERT INTO pf VALUES (?, ?)", pfs)
             db.execute("DELETE FROM fabric")
             db.executemany("INSERT INTO fabric VALUES (?, ?)", fabric)
             db.execute("DELETE FROM lldp")
@@ -178,19 +184,25 @@ class Store:
 
     def status(self) -> dict[str, dict[str, Any]]:
         """The last report by port id, as :func:`as_json` made it."""
-        with self.database.transaction() as db:
+        with self.database.reading() as db:
             rows = db.execute("SELECT port_id, report FROM status").fetchall()
         return {row["port_id"]: json.loads(row["report"]) for row in rows}
 
     def lldp(self) -> dict[str, dict[str, Any]]:
         """What the last pass made of LLDP: ``switch, switch_port, reason, neighbors`` by uplink."""
-        with self.database.transaction() as db:
+        with self.database.reading() as db:
             rows = db.execute("SELECT uplink, cabling FROM lldp").fetchall()
         return {row["uplink"]: json.loads(row["cabling"]) for row in rows}
 
+    def pfs(self) -> dict[str, dict[str, Any]]:
+        """The PFs that the last pass saw, by address, as :func:`pf_json` made them."""
+        with self.database.transaction() as db:
+            rows = db.execute("SELECT address, pf FROM pf").fetchall()
+        return {row["address"]: json.loads(row["pf"]) for row in rows}
+
     def fabric(self) -> dict[SwitchPort, frozenset[Segment]]:
         """What the last pass wanted open on each link."""
-        with self.database.transaction() as db:
+        with self.database.reading() as db:
             rows = db.execute("SELECT link, wanted FROM fabric").fetchall()
         return {
             _link(json.loads(row["link"])): frozenset(
@@ -201,7 +213,7 @@ class Store:
 
     def counters(self) -> dict[str, int]:
         """What was counted since the agent started, by name."""
-        with self.database.transaction() as db:
+        with self.database.reading() as db:
             return {row["name"]: row["value"] for row in db.execute("SELECT * FROM counter")}
 
 
@@ -221,7 +233,8 @@ def as_json(report: PortReport) -> dict[str, object]:
     }
 
 
-def _cabling_json(cabling: Cabling) -> dict[str, object]:
+def cabling_json(cabling: Cabling) -> dict[str, Any]:
+    """What is made of LLDP on an uplink, for JSON: ``switch, switch_port, reason, neighbors``."""
     port = cabling.switch_port
     return {
         "switch": port.name if port else None,

@@ -10,7 +10,7 @@ from oslo_config import cfg
 from oslo_log import log
 
 from sriov_agent import conf as options
-from sriov_agent.exceptions import SriovAgentError
+from sriov_agent.exceptions import ConfigError, SriovAgentError
 from sriov_agent.service import Agent
 
 LOG = logging.getLogger(__name__)
@@ -41,5 +41,9 @@ def main(argv: list[str] | None = None) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, stop)
     LOG.info("sriov-agent for host %s, source %s", conf.host, conf.agent.source)
-    agent.run()
+    try:
+        agent.run()
+    except ConfigError as error:
+        print(f"sriov-agent: {error}", file=sys.stderr)
+        return EXIT_CONFIG
     return 0

@@ -15,6 +15,9 @@ from sriov_agent.fabric.service import DeviceManager
 
 LOG = logging.getLogger(__name__)
 
+#: Libraries that log every message to and from a switch.
+QUIET = ["ncclient=WARN", "paramiko=WARN", "ovsdbapp=WARN"]
+
 #: Exit status for a configuration that cannot work.
 EXIT_CONFIG = 78
 
@@ -27,6 +30,7 @@ def main(argv: list[str] | None = None) -> int:
     """
     conf = options.register(cfg.ConfigOpts())
     log.register_options(conf)
+    log.set_defaults(default_log_levels=[*log.get_default_log_levels(), *QUIET])
     try:
         conf(
             argv, project="sriov-agent", prog="sriov-device-manager", version=version("sriov-agent")

@@ -101,6 +101,9 @@ class _ReadOnly:
     def links(self) -> dict[str, Link]:
         return rtnetlink.links()
 
+    def link(self, name: str) -> Link | None:
+        return self.links().get(name)
+
     def set_vfs(self, link: Link, changes: object) -> dict[tuple[int, str], SriovAgentError]:
         raise Unavailable(f"{link.name} is only looked at")
 

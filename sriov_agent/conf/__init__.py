@@ -15,6 +15,7 @@ from sriov_agent.conf.hooks import (
     HOOK_RPC_OPTS,
     HOOK_WEBHOOK_OPTS,
 )
+from sriov_agent.conf.metrics import METRICS_OPTS, STATUS_PAGE_OPT
 from sriov_agent.conf.neutron import NEUTRON_OPTS
 from sriov_agent.conf.nic import (
     SRIOV_NIC_OPTS,
@@ -284,6 +285,7 @@ GROUPS: dict[str, Sequence[cfg.Opt]] = {
     "ml2_agent": ML2_AGENT_OPTS,
     "lldp": LLDP_OPTS,
     "lldp_snmp": LLDP_SNMP_OPTS,
+    "metrics": [*METRICS_OPTS, STATUS_PAGE_OPT],
     "libvirt": LIBVIRT_OPTS,
     "fabric": FABRIC_OPTS,
     "hook_exec": HOOK_EXEC_OPTS,

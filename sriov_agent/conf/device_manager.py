@@ -9,6 +9,9 @@ from typing import Any
 
 from oslo_config import cfg
 
+from sriov_agent.conf.fabric_state import STATE_OPTS
+from sriov_agent.conf.metrics import METRICS_OPTS
+
 DEVICE_MANAGER_OPTS = [
     cfg.StrOpt(
         "member",
@@ -150,11 +153,14 @@ SWITCH_OPTS = [
     ),
     cfg.IntOpt("max_vlans", default=4094, min=1, max=4094, help="How many VLANs a port may carry."),
     cfg.DictOpt(
-        "options", default={}, help="What the driver alone knows, as NAME:VALUE, comma-separated."
+        "options",
+        default={},
+        secret=True,
+        help="What the driver alone knows, as NAME:VALUE, comma-separated.",
     ),
 ]
 
-GROUPS = {"device_manager": DEVICE_MANAGER_OPTS}
+GROUPS = {"device_manager": [*DEVICE_MANAGER_OPTS, *STATE_OPTS], "metrics": METRICS_OPTS}
 
 
 def register(conf: cfg.ConfigOpts) -> cfg.ConfigOpts:

@@ -185,7 +185,9 @@ class _Choice:
 
     def _conflict(self, binding: PortBinding, pf: str) -> str:
         """Why a link of the PF cannot carry this port beside those that have a VF of it."""
-        carried = self.carried.get(pf, {})
+        carried = self.carried.get(pf)
+        if not carried:
+            return ""
         native = {vlan: port for vlan, (tagged, port) in carried.items() if not tagged}
         for segment in sorted(binding.segments()):
             tagged, port = carried.get(segment.vlan, (segment.tagged, ""))

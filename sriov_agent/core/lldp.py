@@ -140,8 +140,8 @@ def links(pf: Pf | None, cabling: Mapping[str, Cabling]) -> Links:
     uplinks = pf.uplinks() if pf else ()
     for uplink in uplinks:
         answer = cabling.get(uplink.address)
-        if pf and answer and answer.switch_port:
-            found.append(replace(answer.switch_port, pf=pf.address))
+        if pf and answer and (at := answer.switch_port):
+            found.append(at if at.pf == pf.address else replace(at, pf=pf.address))
         elif uplink is pf or uplink.carrier:
             reason = f": {answer.reason}" if answer else " unknown"
             unknown.append(f"switch port of {uplink.netdev} ({uplink.address}){reason}")

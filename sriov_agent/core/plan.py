@@ -47,6 +47,23 @@ def plan(desired: Desired, observed: Observed, scope: Scope = ALL) -> tuple[Acti
     )
 
 
+def concerned(desired: Desired, actions: Collection[Action], scope: Scope) -> frozenset[str] | None:
+    """The PFs that have to be as they are now for this to be right; ``None`` for all of them.
+
+    What a port lacks may be there by now, wherever.
+    """
+    if any(port in scope for port in desired.unmet):
+        return None
+    found: set[str] = set()
+    for action in actions:
+        match action:
+            case RecordClaim(claim) | DropClaim(claim):
+                found.add(claim.pf)
+            case SetVfs(pf) | SetFabric(SwitchPort(pf=pf)):
+                found.add(pf)
+    return frozenset(found)
+
+
 def pending(actions: Collection[Action], tried: Mapping[Action, str]) -> dict[Action, str]:
     """``tried`` less what succeeded and is not planned again: it was seen, and may come again."""
     return {action: why for action, why in tried.items() if why or action in actions}
@@ -113,14 +130,16 @@ def _orphans(desired: Desired, observed: Observed) -> list[Claim]:
 
     Where the XML of two names a VF, it is the port's that is bound here.
     """
+    left = observed.interfaces.keys() - observed.claims.keys() - desired.claims.keys()
+    if not left:
+        return []
     claimed = {claim.vf for claims in (desired, observed) for claim in claims.claims.values()}
     vfs = observed.vfs()
     found: list[Claim] = []
-    bound_first = sorted(observed.interfaces, key=lambda port: (port not in desired.unmet, port))
-    for port in bound_first:
+    for port in sorted(left, key=lambda port: (port not in desired.unmet, port)):
         interface = observed.interfaces[port]
         vf = vfs.get(interface.vf) if interface else None
-        if port in observed.claims or port in desired.claims or not (interface and vf):
+        if not (interface and vf):
             continue
         if vf.address in claimed or vf.excluded:
             continue
@@ -139,11 +158,9 @@ def _fabric(desired: Desired, observed: Observed, scope: Scope) -> Iterator[Acti
         for port, claim in claims.items()
         if port in scope
     }
-    for switch_port, seen in sorted(
-        observed.fabric.items(), key=lambda item: (item[0].pf, str(item[0]))
-    ):
-        if scope.ports is not None and switch_port.pf not in touched:
-            continue
+    ours = [at for at in observed.fabric if scope.ports is None or at.pf in touched]
+    for switch_port in sorted(ours, key=lambda at: (at.pf, str(at))) if ours[1:] else ours:
+        seen = observed.fabric[switch_port]
         segments = segments_on(switch_port, seen, desired, observed)
         if segments != seen:
             yield SetFabric(switch_port, segments)
@@ -154,6 +171,8 @@ def segments_on(
 ) -> frozenset[Segment]:
     """What is to be open: what is wanted, and what VFs of ours have not left yet."""
     wanted = desired.fabric.get(switch_port, frozenset())
+    if seen <= wanted:
+        return wanted
     return wanted | _in_use(switch_port, seen, desired, observed)
 
 

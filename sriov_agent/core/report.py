@@ -84,8 +84,9 @@ def report(
     :param failed: actions of the pass that were refused, with the reason
     :param fabric_required: whether a port needs its VLAN seen open on the switch
     """
+    vfs = observed.vfs()
     ports = {
-        port: _port(claim, desired, observed, failed, fabric_required)
+        port: _port(claim, desired, observed, vfs.get(claim.vf), failed, fabric_required)
         for port, claim in desired.claims.items()
     }
     for port, why in desired.unmet.items():
@@ -94,7 +95,7 @@ def report(
         )
     for port, claim in observed.claims.items():
         if port not in ports:
-            ports[port] = _releasing(claim, observed, failed)
+            ports[port] = _releasing(claim, observed, vfs.get(claim.vf), failed)
     unknown = tuple(
         reason
         for what, reason in observed.errors.items()
@@ -116,6 +117,7 @@ def _port(
     claim: Claim,
     desired: Desired,
     observed: Observed,
+    vf: Vf | None,
     failed: Mapping[Action, str],
     fabric_required: bool,
 ) -> PortReport:
@@ -125,7 +127,6 @@ def _port(
     if observed.claims.get(claim.port_id) != claim:
         unmet.append(f"VF {claim.vf} not recorded for the port{_because(failed, claim)}")
     wanted = desired.vfs[claim.vf]
-    vf = observed.vfs().get(claim.vf)
     if vf is None:
         unknown.append(f"VF {claim.vf} not seen{_error(observed, 'pf', claim.pf)}")
     else:
@@ -171,10 +172,11 @@ def _missing(wanted: VfSettings, seen: VfSettings) -> VfSettings:
     return wanted.without(name for name, value in wanted.items().items() if shown[name] == value)
 
 
-def _releasing(claim: Claim, observed: Observed, failed: Mapping[Action, str]) -> PortReport:
+def _releasing(
+    claim: Claim, observed: Observed, vf: Vf | None, failed: Mapping[Action, str]
+) -> PortReport:
     unmet: list[str] = []
     pf = observed.pfs.get(claim.pf)
-    vf = observed.vfs().get(claim.vf)
     if pf is None:
         unmet.append(f"PF {claim.pf} not seen{_error(observed, 'pf', claim.pf)}")
     elif vf and vf.domain != "":

@@ -9,6 +9,8 @@ from sriov_agent.conf import device_manager as options
 from sriov_agent.exceptions import ConfigError, InvalidField
 from sriov_agent.fabric import ranges
 from sriov_agent.fabric.inventory import Inventory, Rules, parse
+from sriov_agent.fabric.state.base import State
+from sriov_agent.fabric.state.loader import state as state_of
 from sriov_agent.fabric.switch.base import Login, Switch
 from sriov_agent.fabric.switch.loader import load
 from sriov_agent.fabric.worker import Policy
@@ -90,6 +92,15 @@ def host_key_secret(conf: cfg.ConfigOpts) -> bytes:
     """What the keys of hosts are made of, empty where nothing needs to be signed."""
     name = conf.device_manager.host_key_secret_file
     return secret_file(name, "[device_manager] host_key_secret_file") if name else b""
+
+
+def state(conf: cfg.ConfigOpts) -> State:
+    """What is kept, not started.
+
+    :raises ConfigError: if an option cannot work, or a package is missing
+    """
+    given = conf.device_manager
+    return state_of(given, options.state_path(conf), given.member)
 
 
 def policy(conf: cfg.ConfigOpts) -> Policy:

@@ -1,10 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """Lists of VLANs as switches write them: numbers and ranges. Pure."""
 
+import re
 from collections.abc import Iterable
 
 from sriov_agent.core.fields import MAX_VLAN
 from sriov_agent.exceptions import InvalidField
+
+_ENTRY = re.compile(r"([0-9]+)(?:-([0-9]+))?")
 
 #: A range of VLANs, first and last.
 Range = tuple[int, int]
@@ -17,11 +20,10 @@ def vlans(text: str, field: str = "vlans") -> frozenset[int]:
     """
     found: set[int] = set()
     for entry in filter(None, (entry.strip() for entry in text.split(","))):
-        first, _, last = entry.partition("-")
-        try:
-            low, high = int(first), int(last or first)
-        except ValueError:
-            raise InvalidField(field, entry, "expected VLANs as 2-9,100") from None
+        match = _ENTRY.fullmatch(entry)
+        if not match:
+            raise InvalidField(field, entry, "expected VLANs as 2-9,100")
+        low, high = int(match[1]), int(match[2] or match[1])
         if not 1 <= low <= high <= MAX_VLAN:
             raise InvalidField(field, entry, f"expected VLANs 1..{MAX_VLAN}, the lower one first")
         found.update(range(low, high + 1))

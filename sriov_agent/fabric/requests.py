@@ -41,6 +41,7 @@ class Requests:
     :param rules: what may be done on each switch
     :param inventory: see :func:`sriov_agent.fabric.inventory.place`
     :param secret: what the keys of hosts are made of, empty if nothing needs to be signed
+    :param max_links: how many one host may have
     :param changed: called with the switches of which something else is wanted now
     """
 
@@ -52,6 +53,7 @@ class Requests:
         secret: bytes,
         changed: Callable[[Iterable[str]], None],
         counters: Counters,
+        max_links: int = MAX_LINKS,
     ) -> None:
         self.state = state
         self.rules = rules
@@ -59,6 +61,7 @@ class Requests:
         self._secret = secret
         self._changed = changed
         self._counters = counters
+        self._max_links = max_links
         self._operations = {"apply": self._apply, "read": self._read, "owned": self._owned}
 
     def answer(self, request: Json, signature: Json = None) -> dict[str, Json]:
@@ -99,10 +102,10 @@ class Requests:
             heard=time.time(),
         )
         mine = self._wants(host)
-        if want.link not in mine and len(mine) >= MAX_LINKS:
-            raise Refused(f"host {host} has {MAX_LINKS} links already")
+        if want.link not in mine and len(mine) >= self._max_links:
+            raise Refused(f"host {host} has {self._max_links} links already")
         if want.link not in mine and not vlans:
-            return {"vlans": []}
+            return self._told([(link, None)])[0]
         if not self.state.put_wants([want]):
             raise Stale(max(known.epoch for known in self._wants(host).values()))
         placed = wanted([want], self.rules, self.inventory)
@@ -122,7 +125,7 @@ class Requests:
         return {"links": [as_json(switch_port(w)) for w in self._wants(host).values() if w.vlans]}
 
     def _wants(self, host: str) -> dict[Link, Want]:
-        return {want.link: want for want in self.state.wants() if want.link.host == host}
+        return {want.link: want for want in self.state.wants(host)}
 
     def _told(self, asked: Iterable[tuple[SwitchPort, Want | None]]) -> list[dict[str, Json]]:
         pairs = list(asked)

@@ -2,29 +2,22 @@
 """The device manager on the broker: agents call it, and are told when something became of it."""
 
 import logging
-import threading
-import warnings
 from collections.abc import Callable, Iterable
-from typing import Any
-
-with warnings.catch_warnings():
-    # Its dependencies import eventlet where it is installed; nothing here uses it.
-    warnings.filterwarnings("ignore", message=r"\s*Eventlet is deprecated")
-    import oslo_messaging
+from typing import TYPE_CHECKING
 
 from sriov_agent import messaging
 from sriov_agent.core.link import as_json
 from sriov_agent.core.model import SwitchPort
 
+if TYPE_CHECKING:
+    from oslo_messaging import Transport
+
 LOG = logging.getLogger(__name__)
 
 Json = object
 
-EXCHANGE, TOPIC, AGENT_TOPIC = "sriov-agent", "sriov-device-manager", "sriov-agent-fabric"
 #: Requests answered at a time; each is a look into the state.
 THREADS = 8
-#: Between two tries to listen, when the broker refuses.
-RETRY_SECONDS = 10.0
 PEER = "the agents"
 
 
@@ -37,32 +30,28 @@ class Server:
 
     def __init__(
         self,
-        transport: "oslo_messaging.Transport",
+        transport: "Transport",
         member: str,
         answer: Callable[[Json, Json], dict[str, Json]],
     ) -> None:
         self._transport = transport
-        self._target = oslo_messaging.Target(exchange=EXCHANGE, topic=TOPIC, server=member)
-        self._endpoint = _Endpoint(answer)
-        self._agents = oslo_messaging.get_rpc_client(
+        self._agents = messaging.client(transport, messaging.AGENT_TOPIC)
+        self.listener = messaging.Listener(
             transport,
-            oslo_messaging.Target(exchange=EXCHANGE, topic=AGENT_TOPIC, version="1.0"),
-            retry=1,
+            messaging.MANAGER_TOPIC,
+            member,
+            _Endpoint(answer),
+            threads=THREADS,
+            peer=PEER,
         )
-        self._stop = threading.Event()
-        self._server: Any = None
-        self._thread = threading.Thread(target=self._listen, name="broker", daemon=True)
 
     def start(self) -> None:
         """Begin, as soon as the broker can be reached."""
-        self._thread.start()
+        self.listener.start()
 
     def stop(self) -> None:
         """End, when what was asked is answered."""
-        self._stop.set()
-        if self._server:
-            self._server.stop()
-            self._server.wait()
+        self.listener.stop()
         self._transport.cleanup()
 
     def tell(self, host: str, links: Iterable[SwitchPort]) -> None:
@@ -71,25 +60,7 @@ class Server:
             agent = self._agents.prepare(server=host)
             agent.cast({}, "changed", links=[as_json(link) for link in links])
         except Exception as error:
-            said = messaging.explained(error, PEER)
-            LOG.warning("host %s was not told: %s", host, said)
-
-    def _listen(self) -> None:
-        while not self._stop.is_set():
-            server = oslo_messaging.get_rpc_server(
-                self._transport, self._target, [self._endpoint], executor="threading"
-            )
-            try:
-                messaging.reach(self._transport)
-                server.start(override_pool_size=THREADS)
-            except Exception as error:
-                said = messaging.explained(error, PEER)
-                LOG.error("%s: %s", messaging.broker(self._transport), said)
-                self._stop.wait(RETRY_SECONDS)
-            else:
-                self._server = server
-                LOG.info("listening on %s", messaging.broker(self._transport))
-                return
+            LOG.warning("host %s was not told: %s", host, messaging.explained(error, PEER))
 
 
 @messaging.version_of("1.0")

@@ -3,24 +3,25 @@
 
 import logging
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from oslo_config import cfg
 
-from sriov_agent import messaging
+from sriov_agent import messaging, metrics
 from sriov_agent.conf import device_manager as options
 from sriov_agent.control import Control
+from sriov_agent.core.metrics import Family
 from sriov_agent.counters import Counters
 from sriov_agent.exceptions import SriovAgentError
 from sriov_agent.fabric import parts
+from sriov_agent.fabric.measured import Measured, families
 from sriov_agent.fabric.model import Link
 from sriov_agent.fabric.requests import Requests, switch_port
 from sriov_agent.fabric.rpc import Server
-from sriov_agent.fabric.state.base import State
-from sriov_agent.fabric.state.sqlite import Sqlite
 from sriov_agent.fabric.view import View
 from sriov_agent.fabric.wants import Wanted, wanted
 from sriov_agent.fabric.worker import Worker
+from sriov_agent.systemd import Systemd
 
 LOG = logging.getLogger(__name__)
 
@@ -35,11 +36,12 @@ class DeviceManager:
         self.counters = Counters()
         self.rules = parts.rules(conf)
         self.inventory = parts.inventory(conf)
-        self.state: State = Sqlite(options.state_path(conf))
+        self.state = parts.state(conf)
         policy = parts.policy(conf)
+        self.switches = {name: Measured(parts.switch(conf, name)) for name in self.rules}
         self.workers = {
             name: Worker(
-                parts.switch(conf, name), rules, self.state, policy, self.everything, self._told
+                self.switches[name], rules, self.state, policy, self.everything, self._told
             )
             for name, rules in self.rules.items()
         }
@@ -57,6 +59,19 @@ class DeviceManager:
         view = View(self.workers, self.state, self.everything, conf.device_manager.silent_after)
         self._control = Control(options.socket_path(conf), view.operations())
         self._stop = threading.Event()
+        self._systemd = Systemd()
+        self.web = metrics.observed(
+            conf.metrics.listen, conf.metrics.port, self.families, self.unhealthy
+        )
+
+    def families(self) -> Sequence[Family]:
+        """What there is to measure now; from any thread."""
+        return families(self.switches, self.state.statuses(), self.counters.snapshot())
+
+    def unhealthy(self) -> str:
+        """Why the manager does not do its work, "" if it does; from any thread."""
+        ended = [name for name, worker in self.workers.items() if not worker.alive]
+        return f"nobody sees to switch {', '.join(ended)} any more" if ended else ""
 
     def everything(self) -> Wanted:
         """The wants of all hosts, placed."""
@@ -67,6 +82,8 @@ class DeviceManager:
 
         :raises ConfigError: if the state can never be used
         """
+        if self.web:
+            self.web.start()
         self.state.start(self._wake_all)
         try:
             self._control.start()
@@ -75,14 +92,19 @@ class DeviceManager:
         for worker in self.workers.values():
             worker.start()
         self._server.start()
+        self._systemd.ready(self.unhealthy)
+        self._systemd.tell(STATUS=f"{len(self.workers)} switches")
         try:
             self._stop.wait()
         finally:
+            self._systemd.stopping()
             self._server.stop()
             for worker in self.workers.values():
                 worker.stop()
             self._control.stop()
             self.state.stop()
+            if self.web:
+                self.web.stop()
 
     def stop(self) -> None:
         """Have :meth:`run` return after the transactions that run; from any thread."""

@@ -168,7 +168,8 @@ def _drifted(want: Vlans, found: PortVlans, before: PortStatus | None) -> Vlans:
     if before is None:
         return NOTHING
     known = {vlan for vlan, why in before.refused.items() if why.endswith(DRIFT)}
-    return (want & ((before.seen or NOTHING) | known)) - found.vlans
+    # What nobody wanted then was closed by a manager, even if it could not say so any more.
+    return (want & ((before.seen or NOTHING) & before.tried | known)) - found.vlans
 
 
 def _unusable(carrier: str, found: PortVlans, rules: Rules) -> str:
@@ -226,6 +227,24 @@ def statuses(
             error=decision.errors.get(port, ""),
             at=now,
         )
+
+
+def failed(
+    switch: str,
+    ports: Mapping[str, Vlans],
+    before: Mapping[str, PortStatus],
+    error: str,
+    now: float,
+) -> Iterator[PortStatus]:
+    """What is known of each wanted port after nothing was heard of what was tried.
+
+    :param before: what was known before that
+    """
+    for port, vlans in ports.items():
+        known = before.get(port, PortStatus(switch=switch, port=port))
+        # What nobody wanted may have been closed.
+        seen = None if known.seen is None else known.seen & known.tried & vlans
+        yield dataclasses.replace(known, seen=seen, tried=vlans, error=error, at=now)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

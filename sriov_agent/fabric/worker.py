@@ -11,25 +11,18 @@ import logging
 import random
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from sriov_agent.backoff import Backoff
-from sriov_agent.exceptions import Refused, SriovAgentError, Unavailable
+from sriov_agent.exceptions import SriovAgentError, Unavailable
 from sriov_agent.fabric import audit
 from sriov_agent.fabric.inventory import Rules
-from sriov_agent.fabric.model import (
-    Applied,
-    Change,
-    Changes,
-    Link,
-    Ports,
-    PortStatus,
-    Vlans,
-)
-from sriov_agent.fabric.state.base import Fence, State
+from sriov_agent.fabric.model import Changes, Link, Ports, PortStatus, Vlans
+from sriov_agent.fabric.state.base import State
 from sriov_agent.fabric.switch.base import Switch
-from sriov_agent.fabric.wants import Decision, Wanted, decide, statuses
+from sriov_agent.fabric.transaction import Ownership, Part, Parts, transact
+from sriov_agent.fabric.wants import Decision, Wanted, decide, failed, statuses
 
 LOG = logging.getLogger(__name__)
 
@@ -39,10 +32,6 @@ GATHER_SECONDS = 0.5
 
 #: What the timer of a drift check is stretched by at most, so that managers do not ask together.
 JITTER = 0.2
-
-#: A port and a VLAN of it.
-Part = tuple[str, int]
-Parts = frozenset[Part]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,6 +90,11 @@ class Worker:
         """The switch's name."""
         return self.rules.name
 
+    @property
+    def alive(self) -> bool:
+        """Whether it still sees to the switch."""
+        return self._thread.is_alive()
+
     def start(self) -> None:
         """Begin."""
         self._thread.start()
@@ -121,9 +115,30 @@ class Worker:
         self.switch.close()
 
     def _run(self) -> None:
+        mine = False
         while self._wait():
-            if self.state.mine(self.name):
-                self.step()
+            former, mine = mine, self._mine()
+            if not mine:
+                self._rest()
+                continue
+            if not former:
+                # Whoever had the switch before may have left something half done.
+                self._check = self.clock()
+            self.step()
+
+    def _mine(self) -> bool:
+        try:
+            return self.state.mine(self.name)
+        except Unavailable as error:
+            LOG.warning("switch %s: %s", self.name, error)
+            return False
+
+    def _rest(self) -> None:
+        """The switch is another manager's: nothing until it is ours, of which we are woken."""
+        self._unwanted = {}
+        self._close = float("inf")
+        self._check = self.clock() + self.policy.check_interval
+        self._backoff.succeeded(self.name)
 
     def _wait(self) -> bool:
         """Until there is something to do; whether there is still."""
@@ -214,22 +229,20 @@ class Worker:
                 self._audit(everything, decision.changes, seen, None)
                 decision.errors.update(dict.fromkeys(ports, "dry_run is on: nothing is changed"))
             else:
+                self._impossible = {}
                 with self.state.hold(self.name) as fence:
-                    seen = self._transact(everything, asked, before, fence)
+                    seen = transact(
+                        self.switch,
+                        Ownership(self.state, self.rules, fence),
+                        asked,
+                        lambda seen, owned: self._decide(everything, seen, owned, before),
+                        self._impossible,
+                        lambda *made: self._audit(everything, *made),
+                    )
                 decision = self._decide(everything, seen, self.state.owned(self.name), before)
         except Unavailable as error:
             self._record(
-                everything,
-                before,
-                [
-                    dataclasses.replace(
-                        before.get(port, PortStatus(switch=self.name, port=port)),
-                        tried=vlans,
-                        error=str(error),
-                        at=now,
-                    )
-                    for port, vlans in ports.items()
-                ],
+                everything, before, list(failed(self.name, ports, before, str(error), now))
             )
             raise
         self._record(everything, before, list(statuses(self.name, ports, seen, decision, now)))
@@ -244,41 +257,6 @@ class Worker:
             for link, at in everything.places.items()
             if at.switch == self.name and at.port in news
         )
-
-    def _transact(
-        self,
-        everything: Wanted,
-        asked: list[str],
-        before: Mapping[str, PortStatus],
-        fence: Fence,
-    ) -> Ports:
-        """Have the ports as wanted; what they were seen to carry in the end.
-
-        A switch that refuses a transaction is given half of it, until what it refuses is found.
-        """
-        self._impossible = {}
-        parts: list[Parts | None] = [None]
-        while True:
-            part = parts.pop()
-            transaction = _Transaction(self, everything, before, fence, part)
-            try:
-                applied = self.switch.apply(asked, transaction.decide)
-            except Refused as error:
-                refused = sorted(_parts(transaction.changes))
-                LOG.warning("switch %s refused %s: %s", self.name, refused or "to be read", error)
-                if not refused:
-                    raise Unavailable(str(error)) from error
-                if len(refused) == 1:
-                    self._impossible[refused[0]] = f"VLAN {refused[0][1]}: {error}"
-                else:
-                    half = len(refused) // 2
-                    parts += [frozenset(refused[half:]), frozenset(refused[:half])]
-            else:
-                transaction.settle(applied)
-                self._audit(everything, applied.changes, applied.before, applied.after)
-                if not parts:
-                    return applied.after
-            parts = parts or [None]
 
     def _decide(
         self,
@@ -326,69 +304,3 @@ class Worker:
                 and (before[at.port].lag or at.port) == port
             ]
             audit.say(self.name, port, change, users, before, after)
-
-
-class _Transaction:
-    """What is decided, and said to be ours, under the switch's lock.
-
-    :param part: what alone is changed of all that is to be; ``None`` for everything
-    """
-
-    def __init__(
-        self,
-        worker: Worker,
-        everything: Wanted,
-        before: Mapping[str, PortStatus],
-        fence: Fence,
-        part: Parts | None,
-    ) -> None:
-        self.worker = worker
-        self.everything = everything
-        self.before = before
-        self.fence = fence
-        self.part = part
-        self.changes: Changes = {}
-
-    def decide(self, seen: Ports) -> Changes:
-        """What to change; what is about to be opened is first kept as ours."""
-        worker = self.worker
-        owned = worker.state.owned(worker.name)
-        decision = worker._decide(self.everything, seen, owned, self.before)
-        self.changes = _limited(decision.changes, self.part)
-        if self.changes:
-            opened = {
-                port: owned.get(port, frozenset()) | (change.add - {worker.rules.floor_vlan})
-                for port, change in self.changes.items()
-            }
-            worker.state.set_owned(worker.name, opened, self.fence)
-        return self.changes
-
-    def settle(self, applied: Applied) -> None:
-        """What is not there any more is not ours any more."""
-        worker = self.worker
-        owned = worker.state.owned(worker.name)
-        left = {
-            port: vlans & applied.after[port].vlans
-            for port, vlans in owned.items()
-            if port in applied.after
-        }
-        if any(owned[port] != vlans for port, vlans in left.items()):
-            worker.state.set_owned(worker.name, left, self.fence)
-
-
-def _parts(changes: Changes) -> Iterator[Part]:
-    for port, change in changes.items():
-        for vlan in change.add | change.remove:
-            yield port, vlan
-
-
-def _limited(changes: Changes, part: Parts | None) -> Changes:
-    """Those of the changes that are in ``part``."""
-    if part is None:
-        return changes
-    found: dict[str, Change] = {}
-    for port, change in changes.items():
-        chosen = frozenset(vlan for at, vlan in part if at == port)
-        if chosen & (change.add | change.remove):
-            found[port] = Change(add=change.add & chosen, remove=change.remove & chosen)
-    return found

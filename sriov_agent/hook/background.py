@@ -46,12 +46,19 @@ class Background:
 
     :param answered: called with the PF of a link of which something new is known, from the thread
     :param at_once: ask within the call instead, for a hook that does not wait for anybody
+    :param failed: called for each question that was not answered, or refused, from the thread
     """
 
     def __init__(
-        self, hook: Hook, answered: Callable[[str], None] = lambda pf: None, *, at_once: bool
+        self,
+        hook: Hook,
+        answered: Callable[[str], None] = lambda pf: None,
+        *,
+        at_once: bool,
+        failed: Callable[[], None] = lambda: None,
     ) -> None:
         self.hook = hook
+        self._failed = failed
         self._answered = answered
         self._at_once = at_once
         self._lock = threading.RLock()
@@ -166,6 +173,8 @@ class Background:
         except Exception as error:
             LOG.exception("the hook failed to read")
             found, why = {}, f"the hook failed: {error!r}"
+        if why:
+            self._failed()
         news = {
             link.pf
             for link in links
@@ -189,6 +198,8 @@ class Background:
         except Exception as error:
             LOG.exception("the hook failed to apply")
             ask.error = Unavailable(f"the hook failed: {error!r}")
+        if ask.error:
+            self._failed()
         ask.pending, ask.done = False, True
         if not isinstance(ask.error, Refused):
             self._note(ask.link, seen, "")

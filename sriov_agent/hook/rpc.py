@@ -6,7 +6,6 @@ to this host; if that is lost, the next look at everything asks.
 """
 
 import logging
-import threading
 import uuid
 import warnings
 from collections.abc import Callable, Mapping
@@ -28,11 +27,6 @@ from sriov_agent.secret import secret_file
 
 LOG = logging.getLogger(__name__)
 
-EXCHANGE, TOPIC, AGENT_TOPIC = "sriov-agent", "sriov-device-manager", "sriov-agent-fabric"
-#: How often a message is sent again before the call fails; the agent asks again anyway.
-SEND_RETRIES = 1
-#: Between two tries to listen, when the broker refuses.
-RETRY_SECONDS = 10.0
 PEER = "sriov-device-manager"
 
 
@@ -47,16 +41,18 @@ class RpcHook(JsonHook):
         self._key_file = options.key_file
         self._key()
         self._transport = messaging.transport(conf, options.transport_url)
-        self._client = oslo_messaging.get_rpc_client(
-            self._transport,
-            oslo_messaging.Target(exchange=EXCHANGE, topic=TOPIC, version="1.0"),
-            timeout=options.timeout,
-            retry=SEND_RETRIES,
-        )
-        self._listener: Listener | None = None
+        self._client = messaging.client(self._transport, messaging.MANAGER_TOPIC, options.timeout)
+        self._listener: messaging.Listener | None = None
 
     def start(self, changed: Callable[[SwitchPort], None]) -> None:
-        self._listener = Listener(self._transport, self.host, changed)
+        self._listener = messaging.Listener(
+            self._transport,
+            messaging.AGENT_TOPIC,
+            self.host,
+            _Endpoint(changed),
+            threads=1,
+            peer=PEER,
+        )
         self._listener.start()
 
     def stop(self) -> None:
@@ -115,50 +111,6 @@ class RpcHook(JsonHook):
             return secret_file(self._key_file, "[hook_rpc] key_file").decode("ascii")
         except UnicodeDecodeError as error:
             raise ConfigError(f"[hook_rpc] key_file {self._key_file}: {error}") from error
-
-
-class Listener:
-    """Hears, on the broker, of which links of this host something new is known."""
-
-    def __init__(
-        self,
-        transport: "oslo_messaging.Transport",
-        host: str,
-        changed: Callable[[SwitchPort], None],
-    ) -> None:
-        self._transport = transport
-        self._target = oslo_messaging.Target(exchange=EXCHANGE, topic=AGENT_TOPIC, server=host)
-        self._endpoint = _Endpoint(changed)
-        self._stop = threading.Event()
-        self._server: oslo_messaging.rpc.RPCServer | None = None
-        self._thread = threading.Thread(target=self._listen, name="fabric news", daemon=True)
-
-    def start(self) -> None:
-        """Begin, as soon as the broker can be reached."""
-        self._thread.start()
-
-    def stop(self) -> None:
-        """End."""
-        self._stop.set()
-        if self._server:
-            self._server.stop()
-            self._server.wait()
-
-    def _listen(self) -> None:
-        while not self._stop.is_set():
-            server = oslo_messaging.get_rpc_server(
-                self._transport, self._target, [self._endpoint], executor="threading"
-            )
-            try:
-                messaging.reach(self._transport)
-                server.start(override_pool_size=1)
-            except Exception as error:
-                said = messaging.explained(error, PEER)
-                LOG.error("%s: %s", messaging.broker(self._transport), said)
-                self._stop.wait(RETRY_SECONDS)
-            else:
-                self._server = server
-                return
 
 
 @messaging.version_of("1.0")

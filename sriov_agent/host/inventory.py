@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The PFs of the configuration with their VFs, as sysfs and rtnetlink show them together."""
 
+import collections
 from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Protocol
 
@@ -27,6 +28,8 @@ class Kernel(Protocol):
     """rtnetlink; see :class:`sriov_agent.host.netlink.Netlink`."""
 
     def links(self) -> dict[str, Link]: ...
+
+    def link(self, name: str) -> Link | None: ...
 
     def set_vfs(
         self, link: Link, changes: Iterable[tuple[int, VfSettings]]
@@ -57,14 +60,34 @@ class Inventory:
         self._addresses: dict[str, str] = {}
         self._links: dict[str, Link] = {}
         self._unsupported: dict[str, frozenset[str]] = {}
+        #: The PFs that :meth:`pfs` looked at last, of those that it saw.
+        self.looked_at: frozenset[str] = frozenset()
+        self._seen: dict[str, Pf] = {}
+        self._netdevs: dict[str, frozenset[str | None]] = {}
+        self._changed: collections.deque[tuple[str, str]] = collections.deque()
 
-    def pfs(self) -> tuple[dict[str, Pf], dict[str, str]]:
-        """The PFs that can be seen whole, by address, and why any other cannot, by device."""
+    def changed(self, netdev: str, kind: str) -> None:
+        """The kernel told of a network device, "" if of any; from any thread.
+
+        :param kind: what iproute2 calls its type, "" for hardware
+        """
+        if not kind or kind in _BONDS or kind == "macvtap":
+            self._changed.append((netdev, kind))
+
+    def pfs(self, again: Collection[str] | None = None) -> tuple[dict[str, Pf], dict[str, str]]:
+        """The PFs that can be seen whole, by address, and why any other cannot, by device.
+
+        :param again: look at these, at those of which the kernel told of a change since they were
+            seen, and at those that were not; ``None``: look at all
+        """
         pfs: dict[str, Pf] = {}
         errors: dict[str, str] = {}
+        self._forget_changed()
         try:
-            links = self.netlink.links()
+            links = _Links(self.netlink, whole=again is None)
         except Unavailable as error:
+            self._seen.clear()
+            self.looked_at = frozenset()
             keys = (self._addresses.get(device, device) for _, device in self.mappings)
             return {}, {f"pf {key}": str(error) for key in keys}
         for physical_network, device in self.mappings:
@@ -74,10 +97,24 @@ class Inventory:
                 self._addresses[device] = key
                 if key in pfs:
                     raise Unavailable(f"PF {key} is configured twice, the second time as {device}")
-                pfs[key] = self._pf(key, physical_network, links)
+                known = None if again is None or key in again else self._seen.get(key)
+                pfs[key] = known or self._pf(key, physical_network, links)
             except SriovAgentError as error:
                 errors[f"pf {device if key in pfs else key}"] = str(error)
+        self.looked_at = frozenset(
+            address for address, pf in pfs.items() if pf is not self._seen.get(address)
+        )
+        self._netdevs |= {address: _netdevs(pfs[address]) for address in self.looked_at}
+        self._seen = dict(pfs)
         return pfs, errors
+
+    def _forget_changed(self) -> None:
+        """Keep of what was seen what the kernel told of no change of."""
+        while self._changed:
+            netdev, kind = self._changed.popleft()
+            theirs = [address for address, names in self._netdevs.items() if netdev in names]
+            for address in theirs if theirs and not kind else list(self._seen):
+                self._seen.pop(address, None)
 
     def set_vfs(
         self, pf: str, changes: Iterable[tuple[int, VfSettings]]
@@ -90,11 +127,11 @@ class Inventory:
         self._unsupported[pf] = self._unsupported.get(pf, frozenset()) | lacking
         return refused
 
-    def _pf(self, address: str, physical_network: str, links: Mapping[str, Link]) -> Pf:
+    def _pf(self, address: str, physical_network: str, links: "_Links") -> Pf:
         netdev = self.sysfs.netdev(address)
         link = links.get(netdev)
         if link is None:
-            raise Unavailable(f"PF {address}: {netdev} is not in the kernel's link dump")
+            raise Unavailable(f"PF {address}: the kernel has no network device {netdev}")
         self._links[address] = link
         functions = self.sysfs.vfs(address)
         settings = link.all_vfs()
@@ -102,8 +139,6 @@ class Inventory:
             raise Unavailable(
                 f"PF {address}: {len(functions)} VFs in sysfs, {len(settings)} in rtnetlink"
             )
-        bond = next((other for other in links.values() if other.index == link.master), None)
-        members = links.values() if bond and bond.kind in _BONDS else ()
         return Pf(
             address=address,
             netdev=netdev,
@@ -113,11 +148,7 @@ class Inventory:
             carrier_changes=self.sysfs.carrier_changes(netdev),
             firmware_lldp=self._firmware_lldp(netdev),
             physical_network=physical_network,
-            bonded_with=tuple(
-                self._uplink(other)
-                for other in members
-                if other.master == link.master and other.index != link.index
-            ),
+            bonded_with=tuple(map(self._uplink, links.bonded_with(link))),
             total_vfs=self.sysfs.total_vfs(address),
             vfs=tuple(self._vf(address, f, s) for f, s in zip(functions, settings, strict=True)),
             unsupported=self._unsupported.get(address, frozenset()),
@@ -153,6 +184,39 @@ class Inventory:
         if not flag or self.private_flags(netdev).get(flag, harmless) == harmless:
             return ""
         return f"ethtool --set-priv-flags {netdev} {flag} {'on' if harmless else 'off'}"
+
+
+class _Links:
+    """The kernel's devices: all from one dump, or each when it is asked for.
+
+    :raises Unavailable: if the kernel could not be asked, as every method
+    """
+
+    def __init__(self, kernel: Kernel, *, whole: bool) -> None:
+        self._kernel = kernel
+        self._all = kernel.links() if whole else None
+
+    def get(self, name: str) -> Link | None:
+        return self._kernel.link(name) if self._all is None else self._all.get(name)
+
+    def bonded_with(self, link: Link) -> list[Link]:
+        """The other members of its bond, if it is in one."""
+        if not link.master:
+            return []
+        if self._all is None:
+            self._all = self._kernel.links()
+        everything = self._all.values()
+        members = [other for other in everything if other.master == link.master]
+        bonds = [other for other in everything if other.index == link.master]
+        if not any(bond.kind in _BONDS for bond in bonds):
+            return []
+        return [other for other in members if other.index != link.index]
+
+
+def _netdevs(pf: Pf) -> frozenset[str | None]:
+    """The network devices that what is known of a PF is of."""
+    uplinks = (uplink.netdev for uplink in pf.uplinks())
+    return frozenset([*uplinks, *(vf.netdev for vf in pf.vfs)])
 
 
 def held_by(function: Function, settings: VfSettings) -> str:

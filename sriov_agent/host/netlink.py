@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""rtnetlink: one dump reads the VFs of every PF, one message sets all VFs of a PF.
+"""rtnetlink: one dump reads the VFs of every PF, one message those of one, or sets them all.
 
 The messages are the agent's own: a library takes ten times as long to write one as the kernel
 to carry it out, and reads a wrapped list wrong.
@@ -8,6 +8,7 @@ to carry it out, and reads a wrapped list wrong.
 import errno
 import os
 import socket
+import struct
 from collections.abc import Iterable, Iterator, Mapping
 from types import TracebackType
 
@@ -19,10 +20,10 @@ from sriov_agent.host.links import links
 #: VFs in one message: a VF's settings take at most 120 bytes of the list's 65,535.
 BATCH = 256
 
-_RECEIVE_BYTES = 1 << 16
+_RECEIVE_BYTES = 1 << 20
 _SEQUENCES = 2**31
 #: A driver that talks to its NIC's firmware for each VF takes long for many.
-_ANSWER_SECONDS = 60.0
+_ANSWER_SECONDS = 60
 
 Changes = Iterable[tuple[int, VfSettings]]
 
@@ -33,6 +34,7 @@ class Netlink:
     def __init__(self) -> None:
         self._socket: socket.socket | None = None
         self._sequence = 0
+        self._received = memoryview(bytearray(_RECEIVE_BYTES))
 
     def __enter__(self) -> "Netlink":
         return self
@@ -57,6 +59,23 @@ class Netlink:
         :raises Unavailable: if the kernel could not be asked
         """
         return links()
+
+    def link(self, name: str) -> rtnl.Link | None:
+        """One device with its VFs; ``None`` if there is none of this name.
+
+        :raises Unavailable: if the kernel could not be asked
+        """
+        try:
+            kind, message = self._answer(rtnl.get_request(name, self._next()))
+        except OSError as error:
+            self.close()
+            raise Unavailable(f"RTM_GETLINK of {name} failed: {error}") from error
+        if kind != rtnl.NLMSG_ERROR:
+            return rtnl.read_link(message)
+        code = rtnl.error_code(message)
+        if code == errno.ENODEV:
+            return None
+        raise Unavailable(f"RTM_GETLINK of {name} failed: {_code(code)}")
 
     def set_vfs(self, link: rtnl.Link, changes: Changes) -> dict[tuple[int, str], SriovAgentError]:
         """Set what changes on the VFs of one PF, in one message for each 256 VFs.
@@ -93,23 +112,37 @@ class Netlink:
 
     def _set(self, link: rtnl.Link, changes: Changes) -> int:
         """The errno of the refusal, 0 for none."""
-        self._sequence = self._sequence % _SEQUENCES + 1
         try:
-            route = self._open()
-            route.send(rtnl.set_request(link.index, changes, self._sequence))
-            while True:
-                for kind, _, message in rtnl.messages(route.recv(_RECEIVE_BYTES)):
-                    mine = rtnl.sequence_of(message) == self._sequence
-                    if kind == rtnl.NLMSG_ERROR and mine:
-                        return rtnl.error_code(message)
+            _, message = self._answer(rtnl.set_request(link.index, changes, self._next()))
+            return rtnl.error_code(message)
         except OSError as error:
             self.close()
             raise Unavailable(f"RTM_SETLINK on {link.name} failed: {error}") from error
 
+    def _next(self) -> int:
+        """The number of the next request."""
+        self._sequence = self._sequence % _SEQUENCES + 1
+        return self._sequence
+
+    def _answer(self, request: bytes) -> tuple[int, bytes]:
+        """The one message that answers the request with the last number, and its type.
+
+        :raises OSError: if there is none
+        """
+        route = self._open()
+        route.send(request)
+        while True:
+            received = bytes(self._received[: route.recv_into(self._received)])
+            for kind, _, message in rtnl.messages(received):
+                if rtnl.sequence_of(message) == self._sequence:
+                    return kind, message
+
     def _open(self) -> socket.socket:
         if self._socket is None:
             self._socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, socket.NETLINK_ROUTE)
-            self._socket.settimeout(_ANSWER_SECONDS)
+            # With a timeout of Python's, each call would be two.
+            timeout = struct.pack("@ll", _ANSWER_SECONDS, 0)
+            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, timeout)
         return self._socket
 
 

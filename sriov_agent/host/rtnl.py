@@ -7,6 +7,7 @@ message, each with a true length, so this reader counts them up to ``IFLA_NUM_VF
 believing the list's length. Source: ``include/uapi/linux/if_link.h``, ``net/core/rtnetlink.c``.
 """
 
+import functools
 import struct
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -27,12 +28,15 @@ _IFF_UP, _IFF_LOWER_UP = 1, 1 << 16
 _IFLA_ADDRESS, _IFLA_IFNAME, _IFLA_MASTER, _IFLA_LINKINFO = 1, 3, 10, 18
 _IFLA_INFO_KIND = 1
 _IFLA_NUM_VF, _IFLA_VFINFO_LIST, _IFLA_EXT_MASK, _IFLA_PERM_ADDRESS = 21, 22, 29, 54
+_WITH_VFS = struct.pack("=HHI", 8, _IFLA_EXT_MASK, _RTEXT_FILTER_VF | _RTEXT_FILTER_SKIP_STATS)
 _IFLA_VF_INFO = 1
 _VF_MAC, _VF_VLAN, _VF_SPOOFCHK, _VF_LINK_STATE, _VF_RATE, _VF_TRUST = 1, 2, 4, 5, 6, 9
 
 #: ``IFLA_VF_LINK_STATE_*`` by value.
 LINK_STATES = (LinkState.AUTO, LinkState.ENABLE, LinkState.DISABLE)
 _NOT_KNOWN = 0xFFFFFFFF
+#: Of how many VFs it is remembered what they were read as.
+_REMEMBERED = 4096
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,11 +74,22 @@ def dump_request() -> bytes:
 
     With statistics a VF takes three times the room, of which a netlink attribute has 64 KiB.
     """
-    mask = struct.pack("=I", _RTEXT_FILTER_VF | _RTEXT_FILTER_SKIP_STATS)
-    body = _IFINFOMSG.pack(0, 0, 0, 0, 0)
-    body += _ATTRIBUTE.pack(_ATTRIBUTE.size + len(mask), _IFLA_EXT_MASK) + mask
-    length = _NLMSG_HEADER.size + len(body)
-    return _NLMSG_HEADER.pack(length, _RTM_GETLINK, _NLM_F_REQUEST | _NLM_F_DUMP, 1, 0) + body
+    return _get_request(_NLM_F_REQUEST | _NLM_F_DUMP, 1, _WITH_VFS)
+
+
+def get_request(name: str, sequence: int) -> bytes:
+    """A request for one link, with its VFs as :func:`dump_request` asks for them."""
+    octets = name.encode() + b"\0"
+    head = _ATTRIBUTE.pack(_ATTRIBUTE.size + len(octets), _IFLA_IFNAME)
+    return _get_request(
+        _NLM_F_REQUEST, sequence, _WITH_VFS + head + octets + bytes(-len(octets) % 4)
+    )
+
+
+def _get_request(flags: int, sequence: int, attributes: bytes) -> bytes:
+    length = _NLMSG_HEADER.size + _IFINFOMSG.size + len(attributes)
+    header = _NLMSG_HEADER.pack(length, _RTM_GETLINK, flags, sequence, 0)
+    return header + _IFINFOMSG.pack(0, 0, 0, 0, 0) + attributes
 
 
 def set_request(index: int, changes: Iterable[tuple[int, VfSettings]], sequence: int) -> bytes:
@@ -93,7 +108,7 @@ def set_request(index: int, changes: Iterable[tuple[int, VfSettings]], sequence:
 def _vf_info(vf: int, change: VfSettings) -> bytes:
     """One ``IFLA_VF_INFO``, packed at once: its attributes' lengths are their payloads' and 4."""
     form = "=HH"
-    values: list[object] = []
+    values: list[int | bytes] = []
     if change.mac is not None:
         form += "HHI32s"
         values += 40, _VF_MAC, vf, bytes.fromhex(change.mac.replace(":", ""))
@@ -112,7 +127,13 @@ def _vf_info(vf: int, change: VfSettings) -> bytes:
     if change.min_tx_rate is not None or change.max_tx_rate is not None:
         form += "HHIII"
         values += 16, _VF_RATE, vf, change.min_tx_rate or 0, change.max_tx_rate or 0
-    return struct.pack(form, struct.calcsize(form), _IFLA_VF_INFO, *values)
+    whole = _form(form)
+    return whole.pack(whole.size, _IFLA_VF_INFO, *values)
+
+
+@functools.lru_cache
+def _form(form: str) -> struct.Struct:
+    return struct.Struct(form)
 
 
 def sequence_of(message: bytes) -> int:
@@ -203,22 +224,24 @@ def _vf_list(message: bytes, position: int, count: int) -> tuple[tuple[VfSetting
         fits = _ATTRIBUTE.size <= length <= len(message) - position
         if kind & _TYPE_MASK != _IFLA_VF_INFO or not fits:
             break
-        vfs.append(_vf(message, position + 4, position + length))
+        vfs.append(_vf(message[position + 4 : position + length]))
         position += _aligned(length)
     return tuple(vfs), position
 
 
-def _vf(message: bytes, start: int, end: int) -> VfSettings:
+@functools.lru_cache(maxsize=_REMEMBERED)
+def _vf(info: bytes) -> VfSettings:
+    """One ``IFLA_VF_INFO``; most are as they were when they were read last."""
     seen: dict[str, object] = {}
-    for kind, at in _attributes(message, start, end):
+    for kind, at in _attributes(info, 0, len(info)):
         if kind == _VF_MAC:
-            seen["mac"] = _mac(message[at + 4 : at + 10])
+            seen["mac"] = _mac(info[at + 4 : at + 10])
         elif kind == _VF_VLAN:
-            _, seen["vlan"], seen["qos"] = struct.unpack_from("=III", message, at)
+            _, seen["vlan"], seen["qos"] = struct.unpack_from("=III", info, at)
         elif kind == _VF_RATE:
-            _, seen["min_tx_rate"], seen["max_tx_rate"] = struct.unpack_from("=III", message, at)
+            _, seen["min_tx_rate"], seen["max_tx_rate"] = struct.unpack_from("=III", info, at)
         elif kind in (_VF_SPOOFCHK, _VF_TRUST, _VF_LINK_STATE):
-            _, value = struct.unpack_from("=II", message, at)
+            _, value = struct.unpack_from("=II", info, at)
             if kind == _VF_LINK_STATE:
                 seen["link_state"] = LINK_STATES[value]
             elif value != _NOT_KNOWN:

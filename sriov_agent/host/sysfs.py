@@ -11,6 +11,8 @@ from sriov_agent.core import fields
 from sriov_agent.exceptions import InvalidField, Unavailable
 
 _IFF_UP = 1
+#: The most that sysfs gives of an attribute.
+_PAGE = 4096
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -171,5 +173,9 @@ def _target(link: str) -> str:
 
 
 def _text(path: str) -> str:
-    with open(path, encoding="ascii") as file:
-        return file.read()
+    """What a file says, which the kernel gives whole; a file object takes twice the calls."""
+    file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        return os.read(file, _PAGE).decode("ascii")
+    finally:
+        os.close(file)

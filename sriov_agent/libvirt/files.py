@@ -30,8 +30,7 @@ class InterfaceFiles:
         """
         found: dict[str, tuple[tuple[int, int, int], Interface | None]] = {}
         try:
-            self.directory.mkdir(parents=True, exist_ok=True)
-            with os.scandir(self.directory) as entries:
+            with self._entries() as entries:
                 for entry in entries:
                     with contextlib.suppress(InvalidField, FileNotFoundError):
                         stem, _, suffix = entry.name.rpartition(".")
@@ -47,6 +46,14 @@ class InterfaceFiles:
             raise Unavailable(f"interface files in {self.directory}: {error}") from error
         self._known = found
         return {port_id: interface for port_id, (_, interface) in found.items()}
+
+    def _entries(self) -> "os._ScandirIterator[str]":
+        """What is in the directory, which is made if it is not there."""
+        try:
+            return os.scandir(self.directory)
+        except FileNotFoundError:
+            self.directory.mkdir(parents=True, exist_ok=True)
+            return os.scandir(self.directory)
 
     def write(self, port_id: str, interface: Interface) -> None:
         """Write the port's file whole or not at all.

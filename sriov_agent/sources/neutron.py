@@ -139,6 +139,14 @@ class Neutron:
         """Those of the networks that there are."""
         return self._by_id("networks", network_ids, [])
 
+    def physical_networks(self) -> frozenset[str]:
+        """Those that the user's networks are on."""
+        query = {"fields": ["id", "provider:physical_network", "segments"]}
+        listed = self._listed("networks", query, "listing networks")
+        segments = [part for one in listed for part in (one, *(one.get("segments") or ()))]
+        names = (part.get("provider:physical_network") for part in segments)
+        return frozenset(name for name in names if name)
+
     def find_network(self, name_or_id: str) -> Json:
         """The network of this id, or else of this name.
 

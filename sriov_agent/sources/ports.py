@@ -81,6 +81,8 @@ class Ports:
 
     def __init__(self, path: Path) -> None:
         self.database = Database(path, _SCHEMA, _QOS, _LOOKED_UP)
+        #: What was made of the rows last, beside what else; most are as they were.
+        self._made: tuple[object, dict[sqlite3.Row, PortBinding | str]] = None, {}
 
     def create(self, binding: PortBinding) -> None:
         """Add a port of the operator's own.
@@ -137,12 +139,12 @@ class Ports:
 
     def get(self, port_id: str) -> Port | None:
         """One port, bound or not."""
-        with self.database.transaction() as db:
+        with self.database.reading() as db:
             return _get(db, port_id)
 
     def all(self) -> list[Port]:
         """Every port that is bound here, by id."""
-        with self.database.transaction() as db:
+        with self.database.reading() as db:
             rows = db.execute("SELECT * FROM port WHERE bound ORDER BY port_id").fetchall()
         return [_port(row) for row in rows]
 
@@ -179,7 +181,7 @@ class Ports:
 
     def networks(self) -> frozenset[str]:
         """Ids of the networks of the ports bound here, and of their subports."""
-        with self.database.transaction() as db:
+        with self.database.reading() as db:
             ports = [_port(row) for row in db.execute("SELECT * FROM port WHERE bound")]
             of_sub_port = _sub_port_networks(db)
         found = {port.network_id for port in ports}
@@ -189,7 +191,7 @@ class Ports:
 
     def lacking(self) -> Lacking:
         """What is not known of the ports bound here."""
-        with self.database.transaction() as db:
+        with self.database.reading() as db:
             ports = [_port(row) for row in db.execute("SELECT * FROM port WHERE bound")]
             networks = _networks(db)
             of_sub_port = _sub_port_networks(db)
@@ -235,27 +237,39 @@ class Ports:
 
     def policies(self) -> dict[str, tuple[int, int]]:
         """(max_tx_rate, min_tx_rate) in Mbit/s by QoS policy."""
-        with self.database.transaction() as db:
+        with self.database.reading() as db:
             return _policies(db)
 
     def bindings(self) -> Bindings:
         """The ports bound here, each whole or with what is wrong."""
-        with self.database.transaction() as db:
+        with self.database.reading() as db:
             rows = db.execute("SELECT * FROM port WHERE bound").fetchall()
             networks = _networks(db)
             of_sub_port = _sub_port_networks(db)
             policies = _policies(db)
-        ports: dict[str, PortBinding] = {}
-        invalid: dict[str, str] = {}
-        for port in map(_port, rows):
-            try:
-                if port.error:
-                    invalid[port.port_id] = port.error
-                else:
-                    ports[port.port_id] = binding(port, networks, of_sub_port, policies)
-            except InvalidField as error:
-                invalid[port.port_id] = str(error)
-        return Bindings(ports=ports, invalid=invalid)
+        around = networks, of_sub_port, policies
+        before, known = self._made
+        known = known if before == around else {}
+        made = {row: known[row] if row in known else _made(row, *around) for row in rows}
+        self._made = around, made
+        return Bindings(
+            ports={each.port_id: each for each in made.values() if isinstance(each, PortBinding)},
+            invalid={row["port_id"]: why for row, why in made.items() if isinstance(why, str)},
+        )
+
+
+def _made(
+    row: sqlite3.Row,
+    networks: Mapping[str, Network],
+    of_sub_port: Mapping[str, str],
+    policies: Mapping[str, tuple[int, int]],
+) -> PortBinding | str:
+    """What a row makes its port want, or what is wrong with it."""
+    port = _port(row)
+    try:
+        return port.error or binding(port, networks, of_sub_port, policies)
+    except InvalidField as error:
+        return str(error)
 
 
 def _concerned(db: sqlite3.Connection, network_id: str) -> frozenset[str]:

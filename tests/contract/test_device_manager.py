@@ -2,8 +2,10 @@
 """The hook ``rpc`` and the device manager, each with its end of a real RabbitMQ."""
 
 import contextlib
+import shlex
 import threading
 import time
+from pathlib import Path
 
 import pytest
 from oslo_config import cfg
@@ -17,20 +19,24 @@ from sriov_agent.counters import Counters
 from sriov_agent.exceptions import ConfigError, Pending, Refused, Unavailable
 from sriov_agent.fabric.inventory import Rules
 from sriov_agent.fabric.requests import Requests, switch_port
-from sriov_agent.fabric.rpc import TOPIC, Server
+from sriov_agent.fabric.rpc import Server
 from sriov_agent.fabric.state.sqlite import Sqlite
 from sriov_agent.fabric.wants import wanted
 from sriov_agent.fabric.worker import Policy, Worker
 from sriov_agent.hook.background import Background
 from sriov_agent.hook.loader import load
+from sriov_agent.messaging import MANAGER_TOPIC as TOPIC
 from tests.fakes.managed_switch import ManagedSwitch
 from tests.topology import carried
 from tools.openstack.broker import Broker, missing
 
 pytestmark = pytest.mark.rabbitmq
 
+ROOT = Path(__file__).parents[2]
 HOST = "compute1"
 SECRET = b"of the managers alone"
+#: Hooks that were made in a test.
+MADE = []
 PATIENCE = 60
 
 
@@ -58,7 +64,7 @@ def broker(tmp_path_factory):
 class Manager:
     """A device manager over a switch in memory."""
 
-    def __init__(self, broker, directory, secret=b"", **policy):
+    def __init__(self, broker, directory, secret=b"", url="", **policy):
         self.switch = ManagedSwitch({"swp1": [999], "swp2": [999]})
         self.rules = {
             "leaf1": Rules(
@@ -78,7 +84,7 @@ class Manager:
             self.state, self.rules, None, secret, lambda names: self.worker.wake(), Counters()
         )
         path = directory / "manager.conf"
-        path.write_text(f"[DEFAULT]\ntransport_url = {broker.url}\n")
+        path.write_text(f"[DEFAULT]\ntransport_url = {url or broker.url}\n")
         conf = cfg.ConfigOpts()
         conf([f"--config-file={path}"])
         self.server = Server(messaging.transport(conf), "controller1", self.requests.answer)
@@ -98,16 +104,25 @@ class Manager:
         self.worker.stop()
 
 
-def hook(broker, directory, host=HOST, more=""):
+def hook(broker, directory, host=HOST, more="", url=""):
     directory.mkdir(exist_ok=True)
     path = directory / f"{host}.conf"
     path.write_text(
         f"[DEFAULT]\nhost = {host}\n[fabric]\nhook = rpc\n"
-        f"[hook_rpc]\ntransport_url = {broker.url}\ntimeout = 20\n{more}"
+        f"[hook_rpc]\ntransport_url = {url or broker.url}\ntimeout = 20\n{more}"
     )
     conf = options.register(cfg.ConfigOpts())
     conf([f"--config-file={path}"])
-    return load(conf)
+    MADE.append(load(conf))
+    return MADE[-1]
+
+
+@pytest.fixture(autouse=True)
+def made():
+    """Hooks that a test makes let go of the broker at its end."""
+    yield
+    while MADE:
+        MADE.pop().stop()
 
 
 def until(check):
@@ -224,6 +239,46 @@ def test_nobody_there_is_unavailable(broker, tmp_path):
     alone._client = alone._client.prepare(timeout=0.5)
     with pytest.raises(Unavailable, match="sriov-device-manager did not answer on"):
         alone.read([link()])
+
+
+@pytest.fixture(scope="module")
+def urls(broker):
+    """The broker's, by user, once both are made as the documentation has it."""
+    for command in commands("rabbitmqctl"):
+        broker.control(*command)
+    host = broker.url.partition("@")[2].rstrip("/")
+    return {
+        user: f"rabbit://{user}:SECRET@{host}/sriov"
+        for user in ("sriov-agent", "sriov-device-manager")
+    }
+
+
+class TestUsersOfTheirOwn:
+    """As the documentation has them: agents cannot take the manager's place."""
+
+    def test_are_enough_for_both(self, broker, urls, tmp_path):
+        with Manager(broker, tmp_path, url=urls["sriov-device-manager"]):
+            agent = Agent(hook(broker, tmp_path, url=urls["sriov-agent"]))
+            until(lambda: opened(agent))
+            agent.fabric.stop()
+
+    def test_keep_an_agent_from_being_a_manager(self, broker, urls, tmp_path, caplog):
+        with Manager(broker, tmp_path, url=urls["sriov-agent"]) as manager:
+            until(lambda: "access to" in caplog.text)
+            assert not manager.server.listener.listening.is_set()
+
+
+def opened(agent):
+    with contextlib.suppress(Unavailable):
+        agent.open(link(), 100)
+        return True
+
+
+def commands(program):
+    """The commands that the page of the device manager gives for a program."""
+    page = (ROOT / "doc/source/device-manager.rst").read_text().replace("\\\n", " ")
+    lines = [line.split("#")[0] for line in page.splitlines()]
+    return [shlex.split(line)[1:] for line in lines if line.strip().startswith(f"{program} ")]
 
 
 class TestSigned:

@@ -2,6 +2,7 @@
 """What the device manager keeps: one suite for every state."""
 
 import threading
+import uuid
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
@@ -10,30 +11,26 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sriov_agent.core.model import LldpId
-from sriov_agent.exceptions import ConfigError, Unavailable
-from sriov_agent.fabric.model import Link, PortStatus, Want
+from sriov_agent.exceptions import Unavailable
+from sriov_agent.fabric.model import Link, PortStatus
 from sriov_agent.fabric.state import records
 from sriov_agent.fabric.state.base import Fence
 from sriov_agent.fabric.state.sqlite import Sqlite
+from tests.etcd import member
+from tests.fabric import link, want
 from tests.topology import PF_A, PF_B
 
-LEAF = LldpId("mac", "52:54:00:bb:00:01")
 #: Far above what anything here takes: who waits this long fails.
 PATIENCE = 60
 
 
-def link(host="compute1", pf=PF_A, chassis=LEAF, port="swp1"):
-    return Link(host, pf, chassis, LldpId("ifname", port))
-
-
-def want(*vlans, at=None, epoch=1, sequence=1, **more):
-    vlans = frozenset(vlans)
-    return Want(link=at or link(), vlans=vlans, epoch=epoch, sequence=sequence, **more)
-
-
-@pytest.fixture
-def state(tmp_path):
-    state = Sqlite(tmp_path / "fabric.db")
+@pytest.fixture(params=["sqlite", pytest.param("etcd", marks=pytest.mark.etcd)])
+def state(request, tmp_path):
+    """A state of each kind, started, with nothing in it."""
+    if request.param == "sqlite":
+        state = Sqlite(tmp_path / "fabric.db")
+    else:
+        state = member(request.getfixturevalue("etcd").url, prefix=f"/{uuid.uuid4()}/")
     state.start(lambda: None)
     yield state
     state.stop()
@@ -65,6 +62,17 @@ def test_the_same_want_once_more_is_kept_as_heard_last(state):
     state.put_wants([want(2, heard=1.0)])
     assert state.put_wants([want(2, heard=60.0)]) == [want(2)]
     assert [kept.heard for kept in state.wants()] == [60.0]
+
+
+def test_what_one_host_wants_is_told_apart(state):
+    hosts = ["compute1", "compute10", "compute1/", "compute", "compute0", "", "/", "ü", "\x7f"]
+    wants = {host: [want(2, at=link(host)), want(3, at=link(host, PF_B))] for host in hosts}
+    for each in wants.values():
+        state.put_wants(each)
+    for host, each in wants.items():
+        assert set(state.wants(host)) == set(each)
+    assert state.wants("compute2") == []
+    assert len(state.wants()) == 2 * len(hosts)
 
 
 def test_wanting_nothing_is_a_want(state):
@@ -236,35 +244,3 @@ def test_a_new_state_is_empty(state):
     assert state.wants() == []
     assert state.statuses() == []
     assert state.owned("leaf1") == {}
-
-
-def test_sqlite_every_switch_is_ours(state):
-    assert state.mine("leaf1")
-
-
-def test_sqlite_a_second_manager_on_the_file_is_refused(state, tmp_path):
-    second = Sqlite(tmp_path / "fabric.db")
-    with pytest.raises(ConfigError, match=r"state_path.*another"):
-        second.start(lambda: None)
-    state.put_wants([want(2)])
-    state.stop()
-    second.start(lambda: None)
-    assert second.wants() == [want(2)]
-    second.stop()
-
-
-def test_sqlite_a_place_where_nothing_can_be_kept_is_refused(tmp_path):
-    (tmp_path / "file").write_text("")
-    with pytest.raises(ConfigError, match="state_path"):
-        Sqlite(tmp_path / "file" / "fabric.db").start(lambda: None)
-
-
-def test_sqlite_what_cannot_be_read_is_unknown_and_not_empty(tmp_path):
-    state = Sqlite(tmp_path / "fabric.db")
-    with state.database.transaction() as db:
-        db.execute("INSERT INTO want VALUES ('a', '{}')")
-        db.execute("INSERT INTO owned VALUES ('leaf1', '{\"swp1\": 5}')")
-        db.execute("INSERT INTO status VALUES ('leaf1', '[null]')")
-    for call in (state.wants, state.statuses, lambda: state.owned("leaf1")):
-        with pytest.raises(Unavailable, match="kept is no"):
-            call()

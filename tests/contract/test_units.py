@@ -34,9 +34,9 @@ def command(unit):
 def test_systemd_takes_the_unit(unit, tmp_path):
     if not shutil.which("systemd-analyze"):
         pytest.skip("there is no systemd-analyze")
-    daemon = Path(sys.executable).with_name("sriov-agent")
+    installed = f"ExecStart={Path(sys.executable).parent}/sriov-"
     copy = tmp_path / unit.name
-    copy.write_text(unit.read_text().replace("ExecStart=sriov-agent", f"ExecStart={daemon}"))
+    copy.write_text(unit.read_text().replace("ExecStart=sriov-", installed))
     verified = subprocess.run(
         ["systemd-analyze", "verify", "--man=no", copy],
         capture_output=True,
@@ -60,6 +60,12 @@ def test_the_daemon_takes_the_units_command_line(name, source, host):
     options.parse(conf, [word for word in arguments if not word.startswith("$")], version="0")
     assert conf.agent.source == source
     assert host in (None, conf.host)
+
+
+@pytest.mark.parametrize("unit", UNITS, ids=lambda unit: unit.stem)
+def test_systemd_hears_of_the_daemon_and_watches_it(unit):
+    lines = unit.read_text().splitlines()
+    assert {"Type=notify", "WatchdogSec=120"} <= set(lines)
 
 
 def test_the_two_agents_never_run_together():

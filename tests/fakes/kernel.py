@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The PFs and VFs of one host, as sysfs and rtnetlink show them and as drivers refuse them."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
 
 from sriov_agent.core.fields import ZERO_MAC
@@ -48,6 +48,8 @@ class Kernel:
         self.messages: list[tuple[str, tuple[tuple[int, VfSettings], ...]]] = []
         self._vfs = {pf: [KernelVf() for _ in range(num_vfs)] for pf in pfs}
         self._learnt: dict[str, frozenset[str]] = {}
+        self._shown: dict[str, Pf] = {}
+        self.looked_at: frozenset[str] = frozenset()
         self.bonded = False
         self.dark: set[str] = set()
 
@@ -68,10 +70,22 @@ class Kernel:
 
     def restart_agent(self) -> None:
         """What was learnt of the drivers is the process's own."""
-        self._learnt = {}
+        self._learnt, self._shown = {}, {}
 
-    def pfs(self) -> tuple[dict[str, Pf], dict[str, str]]:
-        seen = {
+    def pfs(self, again: Collection[str] | None = None) -> tuple[dict[str, Pf], dict[str, str]]:
+        """The PFs as they are, those that are not in ``again`` as they were shown last."""
+        kept = self._shown if again is not None else {}
+        shown = {
+            pf: kept[pf] if pf in kept and pf not in again else now
+            for pf, now in self._pfs().items()
+            if pf not in self.absent
+        }
+        self.looked_at = frozenset(pf for pf, now in shown.items() if now is not kept.get(pf))
+        self._shown = shown
+        return dict(shown), {f"pf {pf}": why for pf, why in self.absent.items()}
+
+    def _pfs(self) -> dict[str, Pf]:
+        return {
             pf: topology.pf(
                 pf,
                 *(
@@ -99,9 +113,7 @@ class Kernel:
                 unsupported=self._learnt.get(pf, frozenset()),
             )
             for pf, vfs in self._vfs.items()
-            if pf not in self.absent
         }
-        return seen, {f"pf {pf}": why for pf, why in self.absent.items()}
 
     def set_vfs(
         self, pf: str, changes: Iterable[tuple[int, VfSettings]]

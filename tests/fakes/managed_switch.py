@@ -65,9 +65,10 @@ class ManagedSwitch(Switch):
             return Applied(before=before, changes=changes, after=before)
         assert self.may.wait(60)
         self._answer()
+        if any(port not in before for port in changes):
+            raise Refused("a port that was not read is not changed")
+        changes = {before[port].lag or port: change for port, change in changes.items()}
         for port, change in changes.items():
-            if port not in self.ports or self.ports[port].lag:
-                raise Refused(f"{port} cannot be changed")
             assert not change.add & change.remove
             no = (change.add | change.remove) & self.forbidden
             if no or any(not 1 <= vlan <= MAX_VLAN for vlan in change.add):

@@ -70,7 +70,7 @@ class Lldp:
         self.heard = {pf: list(neighbors) for pf, neighbors in heard.items()}
         self.down = False
 
-    def cabling(self, pfs: Mapping[str, Pf]) -> dict[str, Cabling]:
+    def cabling(self, pfs: Mapping[str, Pf], *, again: bool) -> dict[str, Cabling]:
         if self.down:
             raise Unavailable("lldpcli: 'unable to connect to socket'; is lldpd running?")
         uplinks = {uplink for pf in pfs.values() for uplink in pf.uplinks()}

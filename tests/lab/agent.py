@@ -25,9 +25,12 @@ class Host:
     """One host's configuration, whose hook really opens VLANs on the leaves, and its sriovctl.
 
     :param neutron: a neutron.conf to read first; then ports come from there
+    :param hook: its options, if it is another
     """
 
-    def __init__(self, directory, pfs, retry_seconds=2, lldp="", neutron=None, more=""):
+    HOOK = f"[fabric]\nhook = exec\n[hook_exec]\ncommand = {ROOT / 'tools/lab/guest/leaf-fabric'}\n"
+
+    def __init__(self, directory, pfs, retry_seconds=2, lldp="", neutron=None, more="", hook=HOOK):
         self.directory = directory
         self.config = directory / "sriov-agent.conf"
         files = [neutron, self.config] if neutron else [self.config]
@@ -37,10 +40,7 @@ class Host:
             f"[agent]\nstate_path = {directory}\nsource = {'ml2' if neutron else 'local'}\n"
             f"retry_min = {retry_seconds / 2}\nretry_max = {retry_seconds}\n"
             f"[sriov_nic]\nphysical_device_mappings = {','.join(f'physnet2:{p}' for p in pfs)}\n"
-            f"[lldp]\n{lldp}\n"
-            "[fabric]\nhook = exec\n"
-            f"[hook_exec]\ncommand = {ROOT / 'tools/lab/guest/leaf-fabric'}\n"
-            f"{more}"
+            f"[lldp]\n{lldp}\n{hook}{more}"
         )
 
     @contextlib.contextmanager

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Tests under tests/lab run inside the lab guest; outside it, their reports are replayed.
 
-Outside, the first of them to come up boots the guest once for all that are selected. In the
-guest each test report is appended to a file in build/, where it is read while the guest runs.
+Outside, the guest is booted once for all that are selected, before any other test runs: it takes
+one CPU and most of the time, so the others run beside it. In the guest each test report is appended
+to a file in build/, where it is read while the guest runs.
 """
 
 import contextlib
@@ -58,13 +59,16 @@ class Bridge:
     def pytest_collection_modifyitems(self, items):
         items.sort(key=is_lab)
 
+    def pytest_collection_finish(self, session):
+        chosen = [item for item in session.items if is_lab(item)]
+        if chosen and not session.config.option.collectonly:
+            self.guest = Guest(session.config, chosen)
+
     def pytest_runtest_protocol(self, item):
         if not is_lab(item):
             return None
         hook = item.ihook
         hook.pytest_runtest_logstart(nodeid=item.nodeid, location=item.location)
-        if self.guest is None:
-            self.guest = Guest(item.config, [i for i in item.session.items if is_lab(i)])
         for report in self.guest.reports_of(item):
             hook.pytest_runtest_logreport(report=report)
         hook.pytest_runtest_logfinish(nodeid=item.nodeid, location=item.location)

@@ -44,7 +44,7 @@ class Rig:
             self.state,
             self.policy,
             self.everything,
-            lambda links: self.told.extend(links),
+            self.told.extend,
             lambda: self.now,
         )
 
@@ -395,4 +395,55 @@ def test_a_link_without_a_place_closes_nothing(rig):
     rig.restart()
     rig.wait(100)
     rig.wait(100)
+    assert rig.switch.vlans("swp1") == {100, 999}
+
+
+def test_a_vlan_of_which_it_was_not_heard_that_it_is_closed_is_opened_again(rig):
+    rig.step(100)
+    rig.step()
+    rig.switch.mute = True
+    rig.wait(61)
+    assert rig.switch.vlans("swp1") == {999}
+    rig.switch.mute, rig.switch.down = False, True
+    rig.step(100)
+    rig.switch.down = False
+    rig.wait(61)
+    assert rig.switch.vlans("swp1") == {100, 999}
+
+
+def test_a_vlan_that_was_closed_by_a_manager_that_died_then_is_opened_again(rig):
+    rig.step(100)
+    rig.step()
+    # It closed it, and could not say so any more.
+    rig.switch.put("swp1", {999})
+    rig.restart()
+    rig.switch.down = True
+    rig.step(100)
+    rig.switch.down = False
+    rig.wait(61)
+    assert rig.switch.vlans("swp1") == {100, 999}
+
+
+def test_a_switch_of_another_manager_is_left_alone_and_looked_at_once_it_is_ours(rig):
+    asked, whose = threading.Semaphore(0), iter([False, Unavailable("no etcd"), False, True])
+
+    def mine(switch):
+        asked.release()
+        answer = next(whose, True)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    rig.state.mine = mine
+    rig.worker.clock = time.monotonic
+    rig.want(100)
+    rig.worker.start()
+    for _ in range(3):
+        assert asked.acquire(timeout=PATIENCE)
+        # Until it is told of something it does not ask again.
+        assert not asked.acquire(timeout=0.3)
+        assert rig.switch.reads == 0
+        rig.worker.wake()
+    assert asked.acquire(timeout=PATIENCE)
+    rig.worker.stop()
     assert rig.switch.vlans("swp1") == {100, 999}

@@ -12,6 +12,9 @@ PACKAGE = Path(__file__).parents[2] / "sriov_agent"
 
 ADAPTERS = frozenset({"hook", "host", "libvirt", "sources", "store"})
 
+#: what a daemon shows of itself
+OBSERVED = frozenset({"metrics", "systemd"})
+
 #: part of the package -> the other parts it may import; exceptions are for everybody
 MAY_IMPORT: Mapping[str, frozenset[str]] = {
     "exceptions": frozenset(),
@@ -20,21 +23,32 @@ MAY_IMPORT: Mapping[str, frozenset[str]] = {
     "secret": frozenset(),
     "core": frozenset(),
     "control": frozenset(),
-    "counters": frozenset(),
+    "counters": frozenset({"core"}),
+    "metrics": frozenset({"core", "web"}),
+    "systemd": frozenset(),
+    "web": frozenset(),
     "database": frozenset(),
     "conf": frozenset({"core"}),
     "fabric": frozenset(
         {"backoff", "conf", "control", "core", "counters", "database", "messaging", "secret"}
+        | OBSERVED
     ),
+    "draw": frozenset({"core"}),
     "hook": frozenset({"core", "messaging", "secret"}),
     "host": frozenset({"core"}),
     "libvirt": frozenset({"core"}),
     "reconciler": frozenset({"core"}),
     "sources": frozenset({"core", "counters", "database", "messaging"}),
     "store": frozenset({"core", "database"}),
+    "picture": frozenset({"core", "sources", "store"}),
     "parts": ADAPTERS | {"conf", "core", "counters"},
-    "service": ADAPTERS | {"backoff", "conf", "control", "core", "counters", "parts", "reconciler"},
-    "cmd": ADAPTERS | {"conf", "control", "core", "counters", "fabric", "parts", "service"},
+    "service": ADAPTERS
+    | OBSERVED
+    | {"backoff", "conf", "control", "core", "counters", "draw", "parts", "picture", "reconciler"}
+    | {"web"},
+    "cmd": ADAPTERS
+    | {"conf", "control", "core", "counters", "fabric", "messaging", "parts", "service"}
+    | {"draw", "picture"},
 }
 
 #: parts that import the standard library alone
@@ -44,21 +58,30 @@ NO_LIBRARIES = (
     "core",
     "counters",
     "database",
+    "draw",
     "exceptions",
     "reconciler",
     "store",
+    "systemd",
+    "web",
 )
 
 #: a library known to more than one module -> the modules that may know it
 LIBRARY_HOMES: Mapping[str, tuple[str, ...]] = {
     "cliff": ("sriov_agent.cmd.ctl.*",),
     "keystoneauth1": ("sriov_agent.hook.contrail.client", "sriov_agent.sources.neutron"),
+    "lxml": (
+        "sriov_agent.fabric.switch.junos",
+        "sriov_agent.fabric.switch.netconf",
+        "sriov_agent.fabric.switch.openconfig",
+    ),
     "oslo_config": (
         "sriov_agent.cmd.*",
         "sriov_agent.conf",
         "sriov_agent.conf.*",
         "sriov_agent.fabric.parts",
         "sriov_agent.fabric.service",
+        "sriov_agent.fabric.state.loader",
         "sriov_agent.hook.*",
         "sriov_agent.messaging",
         "sriov_agent.parts",

@@ -39,6 +39,9 @@ class Rtnetlink:
             raise Unavailable("RTM_GETLINK failed")
         return dict(self.devices)
 
+    def link(self, name):
+        return self.links().get(name)
+
     def set_vfs(self, link, changes):
         name = next(name for name, device in self.devices.items() if device.index == link.index)
         vfs, refused = list(self.devices[name].vfs), {}
@@ -213,7 +216,7 @@ def test_a_pf_that_turns_up_later_is_seen(tree, kernel):
 def test_a_pf_that_the_kernel_does_not_list_is_an_error(inventory, kernel):
     inventory.pfs()
     del kernel.devices["ens1"]
-    assert only_the_other(inventory, "ens1 is not in the kernel's link dump")
+    assert only_the_other(inventory, "the kernel has no network device ens1")
 
 
 @pytest.mark.parametrize("count", [0, 3, 5])
@@ -385,3 +388,71 @@ def test_firmware_that_keeps_lldp_frames_is_told_with_what_mends_it(
     inventory = Inventory([("physnet2", "ens1")], kernel, Sysfs(tree.root), lambda _: flags)
     pfs, _ = inventory.pfs()
     assert pfs[PF_A].firmware_lldp == remedy
+
+
+def take(kernel, name, index=0):
+    """Somebody sets a VLAN on a VF."""
+    vfs = list(kernel.devices[name].vfs)
+    vfs[index] = replace(vfs[index], vlan=7)
+    kernel.give(name, vfs)
+
+
+def held(pfs):
+    """The PFs of which somebody holds a VF."""
+    return [address for address, pf in pfs.items() if any(vf.held_by for vf in pf.vfs)]
+
+
+@pytest.fixture
+def changed(inventory, kernel):
+    """An inventory that has seen both PFs before somebody took a VF of each."""
+    inventory.pfs()
+    for name in ("ens1", "ens2"):
+        take(kernel, name)
+    return inventory
+
+
+def test_all_pfs_are_looked_at_unless_some_are_named(changed):
+    assert held(changed.pfs()[0]) == [PF_A, PF_B]
+
+
+def test_what_is_not_looked_at_again_is_as_it_was_seen_last(changed):
+    assert held(changed.pfs([PF_B])[0]) == [PF_B]
+    assert held(changed.pfs([])[0]) == [PF_B]
+    assert held(changed.pfs([PF_A])[0]) == [PF_A, PF_B]
+
+
+@pytest.mark.parametrize("times", [1, 2])
+@pytest.mark.parametrize("netdev", ["ens1", "ens1v0"])
+def test_what_the_kernel_told_of_is_looked_at_again(changed, netdev, times):
+    for _ in range(times):
+        changed.changed(netdev, "")
+    assert held(changed.pfs([])[0]) == [PF_A]
+
+
+@pytest.mark.parametrize(
+    ("netdev", "kind"),
+    [("", ""), ("ens9", ""), ("bond0", "bond"), ("macvtap0", "macvtap"), ("ens1", "team")],
+)
+def test_what_may_be_of_any_pf_has_all_looked_at_again(changed, netdev, kind):
+    changed.changed(netdev, kind)
+    assert held(changed.pfs([])[0]) == [PF_A, PF_B]
+
+
+@pytest.mark.parametrize("kind", ["veth", "tun", "bridge", "vxlan"])
+def test_virtual_devices_tell_nothing_of_a_pf(changed, kind):
+    changed.changed("tap0", kind)
+    assert held(changed.pfs([])[0]) == []
+
+
+def test_a_pf_that_was_not_seen_is_always_looked_at(inventory, kernel):
+    kernel.give("ens1", [RELEASED], num_vfs=4)
+    assert list(inventory.pfs()[0]) == [PF_B]
+    kernel.give("ens1", [RELEASED] * 4)
+    assert inventory.pfs([])[0].keys() == {PF_A, PF_B}
+
+
+def test_one_pf_is_looked_at_with_what_it_is_bonded_with(inventory, bonded):
+    bonded("bond")
+    whole, _ = inventory.pfs()
+    assert inventory.pfs([PF_A])[0] == whole
+    assert whole[PF_A].bonded_with

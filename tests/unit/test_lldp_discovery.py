@@ -24,6 +24,9 @@ class Source:
         self.answer = answer
         self.asked = []
 
+    def start(self, changed):
+        self.changed = changed
+
     def hear(self, uplinks):
         self.asked.append(set(uplinks))
         if isinstance(self.answer, str):
@@ -136,3 +139,47 @@ def test_firmware_that_lets_a_frame_through_is_no_matter():
     uplink = pf(PF_A, firmware_lldp="ethtool --set-priv-flags ens1 fw-lldp-agent off")
     found = Discovery([Source(({PF_A: [LEAF]}, {}))]).cabling({PF_A: uplink})
     assert found[PF_A].switch_port == LEAF_A
+
+
+@pytest.fixture
+def asked():
+    """A source that was asked once, and the discovery that asked it."""
+    source = Source(({PF_A: [LEAF], PF_B: []}, {}))
+    discovery = Discovery([source])
+    discovery.start(lambda: None)
+    assert discovery.cabling(PFS)[PF_A].switch_port == LEAF_A
+    source.answer = ({PF_A: [], PF_B: []}, {})
+    return source, discovery
+
+
+def heard(discovery, pfs=PFS, **again):
+    return discovery.cabling(pfs, **again)[PF_A].switch_port
+
+
+def test_what_was_heard_last_is_good_while_no_source_has_news(asked):
+    source, discovery = asked
+    assert heard(discovery, again=False) == LEAF_A
+    assert len(source.asked) == 1
+    source.changed()
+    assert heard(discovery, again=False) is None
+    assert len(source.asked) == 2
+    assert heard(discovery) is None
+    assert len(source.asked) == 3
+
+
+@pytest.mark.parametrize(
+    "now", [{"netdev": "ens9"}, {"carrier": False}, {"up": False}, {"carrier_changes": 3}]
+)
+def test_an_uplink_that_is_another_is_asked_for_again(asked, now):
+    _, discovery = asked
+    changed = {PF_A: replace(PFS[PF_A], **now), PF_B: PFS[PF_B]}
+    assert heard(discovery, changed, again=False) is None
+
+
+def test_a_source_that_did_not_answer_is_not_asked_again_before_there_is_a_reason(asked):
+    source, discovery = asked
+    source.answer = "lldpd: gone"
+    for again in (True, False, False):
+        with pytest.raises(Unavailable, match="lldpd: gone"):
+            heard(discovery, again=again)
+    assert len(source.asked) == 2

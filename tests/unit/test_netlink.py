@@ -33,6 +33,13 @@ def test_the_links_of_this_namespace():
         assert link.index == int(Path("/sys/class/net", name, "ifindex").read_text())
 
 
+def test_one_link_is_read_as_the_dump_shows_it():
+    with Netlink() as netlink:
+        for name, link in netlink.links().items():
+            assert netlink.link(name) == link
+        assert netlink.link("nonesuch") is None
+
+
 @pytest.mark.parametrize("count", [0, 1, BATCH, BATCH + 1, 3 * BATCH])
 def test_batches_hold_every_change_once_in_order(count):
     changes = [(index, VfSettings(vlan=1)) for index in range(count)]

@@ -15,8 +15,8 @@ from sriov_agent.core.actions import (
 )
 from sriov_agent.core.intent import intent
 from sriov_agent.core.model import RELEASED, VfSettings
-from sriov_agent.core.plan import pending, plan, untried
-from sriov_agent.core.state import Bindings
+from sriov_agent.core.plan import concerned, pending, plan, untried
+from sriov_agent.core.state import Bindings, Desired, Interface, Scope
 from tests.topology import (
     LEAF_A,
     PF_A,
@@ -201,3 +201,24 @@ def test_of_two_files_that_name_a_vf_the_one_counts_whose_port_is_bound_here(bou
     claims = [a for a in plan(desired, seen) if isinstance(a, RecordClaim)]
     assert claims == [RecordClaim(claim(bound, PF_A, 0))]
     assert RemoveInterface(other) in plan(desired, seen)
+
+
+@pytest.mark.parametrize(
+    ("action", "pfs"),
+    [
+        (RecordClaim(claim(1, PF_A, 0)), {PF_A}),
+        (DropClaim(claim(1, PF_B, 0)), {PF_B}),
+        (changes(vlan=15), {PF_A}),
+        (SetFabric(LEAF_A, frozenset()), {PF_A}),
+        (RemoveInterface(port_id(1)), set()),
+        (WriteInterface(port_id(1), Interface(vf="", mac="", vlan=0)), set()),
+    ],
+)
+def test_what_is_done_is_decided_on_a_look_at_its_pf(action, pfs):
+    assert concerned(Desired(), [action], Scope(frozenset([port_id(1)]))) == pfs
+
+
+def test_what_a_port_lacks_may_be_on_any_pf():
+    lacking = Desired(unmet={port_id(1): "no free VF"})
+    assert concerned(lacking, [], Scope(frozenset([port_id(1)]))) is None
+    assert concerned(lacking, [], Scope(frozenset([port_id(2)]))) == frozenset()

@@ -406,7 +406,7 @@ COMMANDS = [f"port {verb}" for verb in ("create", "delete", "list", "show", "xml
     [
         *COMMANDS,
         *("vf list", "pf list", "lldp neighbors", "lldp accept"),
-        *("fabric show", "fabric diff", "fabric sync", "agent show"),
+        *("fabric show", "fabric diff", "fabric sync", "agent show", "doctor", "topology"),
     ],
 )
 def test_help_has_an_example(command):

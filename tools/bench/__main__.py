@@ -32,7 +32,8 @@ from sriov_agent.host import rtnl
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[0] = str(ROOT)
 
-from tools.bench.report import METRICS, Measured, entry, table  # noqa: E402
+from tools.bench import fabric  # noqa: E402
+from tools.bench.report import FABRIC, METRICS, Measured, entry, table  # noqa: E402
 from tools.bench.service import Service  # noqa: E402
 from tools.openstack import needs  # noqa: E402
 from tools.openstack.stack import Stack  # noqa: E402
@@ -195,10 +196,23 @@ def side_by_side(names: Sequence[str], *, ours: bool, peer: bool) -> int:
     return status or int(not complete)
 
 
+def device_manager(names: Sequence[str]) -> int:
+    """The device manager, on this machine; 0 if there is something of every metric."""
+    load = os.getloadavg()[0]
+    measured = {name: vars(found) for name, found in fabric.measure(names).items()}
+    return int(not report(names, measured, load, ours=True, peer=True, file="fabric.json"))
+
+
 def report(
-    names: Sequence[str], measured: Mapping[str, Any], load: float, *, ours: bool, peer: bool
+    names: Sequence[str],
+    measured: Mapping[str, Any],
+    load: float,
+    *,
+    ours: bool,
+    peer: bool,
+    file: str = "report.json",
 ) -> bool:
-    """Print the table and write ``report.json``; whether every metric was measured."""
+    """Print the table and write the file; whether every metric was measured."""
     entries = []
     for metric in METRICS:
         if metric.name not in names:
@@ -210,9 +224,10 @@ def report(
         entries.append(entry(metric, each))
     loads = [load, os.getloadavg()[0]]
     found = {"metrics": entries, "cpus": os.cpu_count(), "load": loads}
-    (OUTPUT / "report.json").write_text(json.dumps(found, indent=1) + "\n")
+    OUTPUT.mkdir(parents=True, exist_ok=True)
+    (OUTPUT / file).write_text(json.dumps(found, indent=1) + "\n")
     print(table(entries))
-    print(f"load average {loads[0]:.1f} before, {loads[1]:.1f} after; {OUTPUT}/report.json")
+    print(f"load average {loads[0]:.1f} before, {loads[1]:.1f} after; {OUTPUT}/{file}")
     return not any(each["errors"] for each in entries)
 
 
@@ -241,13 +256,17 @@ def main() -> int:
     for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(signum) != signal.SIG_IGN:  # as under nohup
             signal.signal(signum, raise_exit)
+    chosen = arguments.only or names
+    status = 0 if arguments.only else steps()
+    if ours := [name for name in chosen if name.startswith(FABRIC)]:
+        status = device_manager(ours) or status
+    both = [name for name in chosen if not name.startswith(FABRIC)]
+    if not both:
+        return status
     if reason := needs.missing():
         print(f"bench: {reason}", file=sys.stderr)
         return 3
-    status = 0 if arguments.only else steps()
-    found = side_by_side(
-        arguments.only or names, ours=not arguments.no_ours, peer=not arguments.no_peer
-    )
+    found = side_by_side(both, ours=not arguments.no_ours, peer=not arguments.no_peer)
     return found or status
 
 

@@ -120,7 +120,8 @@ class Agent:
         for pid in self.pids():
             with contextlib.suppress(OSError):
                 status = Path(f"/proc/{pid}/status").read_text()
-                command = Path(f"/proc/{pid}/cmdline").read_text().split("\0")
+                # A title is one word of it, with blanks.
+                command = Path(f"/proc/{pid}/cmdline").read_text().replace("\0", " ").split()
                 names = [Path(word).name for word in command if not word.startswith("-")]
                 name = names[1] if names[0].startswith("python") and names[1:] else names[0]
                 if match := re.search(r"VmRSS:\s+(\d+)", status):

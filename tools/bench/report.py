@@ -38,7 +38,13 @@ METRICS = (
     Metric("netlink_program", "s", peer="a message packed by hand", most=1.5),
     Metric("netlink_scan", "s", peer="neutron-sriov-nic-agent's calls"),
     Metric("push_to_kernel", "s", peer="one delivery, one message", most=3.0),
+    Metric("fabric_200_vlans", "s", peer="ncclient, one edit and commit", most=1.3),
+    Metric("fabric_transactions_per_switch", "transactions", peer="bursts of 100 hosts", most=2.0),
+    Metric("fabric_event_to_seen", "s", peer="ncclient, one edit and commit", most=2.0, below=True),
 )
+
+#: What begins so needs neither the guest nor Neutron.
+FABRIC = "fabric_"
 
 
 @dataclass
@@ -91,14 +97,14 @@ def _reached(metric: Metric, ours: float | None, ratio: float | None) -> bool | 
 def table(entries: Sequence[Mapping[str, Any]]) -> str:
     """The entries as lines for a terminal; seconds below one are shown in milliseconds."""
     heads = ("metric", "ours", "peer", "ours/peer", "target", "", "n", "peer")
-    lines = ["{:24}{:>11} {:>11} {:>10}  {:9}{:4}{:>7}  {}".format(*heads)]
+    lines = ["{:32}{:>11} {:>11} {:>10}  {:9}{:4}{:>7}  {}".format(*heads)]
     for each in entries:
         ratio = "-" if each["ratio"] is None else f"{each['ratio']:.3f}"
         verdict = {True: "ok", False: "MISS", None: ""}[each["reached"]]
         samples = each["samples"]
         number = f"{len(samples['ours'])}/{len(samples['peer'])}"
         lines.append(
-            f"{each['name']:24}{_shown(each['ours'], each['unit']):>11} "
+            f"{each['name']:32}{_shown(each['ours'], each['unit']):>11} "
             f"{_shown(each['peer'], each['unit']):>11} {ratio:>10}  {each['target']:9}"
             f"{verdict:4}{number:>7}  {each['peer_is']}"
         )

@@ -7,6 +7,7 @@ a process of ours and is ended by :meth:`Broker.close`.
 
 import os
 import shutil
+import subprocess
 from pathlib import Path
 
 import kombu
@@ -15,6 +16,7 @@ from tools.openstack.processes import Server, free_ports
 
 #: Debian's ``rabbitmq-server`` on PATH only wraps this one, and insists on a user of its own.
 SERVER = "/usr/lib/rabbitmq/bin/rabbitmq-server"
+CONTROL = "/usr/lib/rabbitmq/bin/rabbitmqctl"
 #: The user guest may also come from the lab guest, through QEMU's user network.
 CONFIGURATION = "disk_free_limit.absolute = 1MB\nloopback_users = none\n"
 
@@ -94,6 +96,19 @@ class Broker:
     def connection(self) -> kombu.Connection:
         """A connection for a look at queues; a context manager."""
         return kombu.Connection(self.url.replace("rabbit:", "amqp:"), connect_timeout=5)
+
+    def control(self, *arguments: str) -> str:
+        """What ``rabbitmqctl`` says, such as to ``add_user``."""
+        done = subprocess.run(
+            [CONTROL, "--quiet", *arguments],
+            env=self._environment,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if done.returncode:
+            raise RuntimeError(f"rabbitmqctl {' '.join(arguments)}: {done.stderr or done.stdout}")
+        return done.stdout
 
     def consumers(self, queue: str) -> int:
         """How many consume from a queue; 0 if there is none of this name."""

@@ -20,8 +20,10 @@ class State(abc.ABC):
 
     @abc.abstractmethod
     def start(self, changed: Callable[[], None]) -> None:
-        """Begin; ``changed`` is called, from any thread, when another manager changed wants.
+        """Begin, even if it cannot be used yet.
 
+        :param changed: called from any thread when another manager changed wants, or forgot what
+            was seen of a switch; and when switches may be another manager's than before
         :raises ConfigError: if it can never work
         """
 
@@ -31,18 +33,18 @@ class State(abc.ABC):
 
     @abc.abstractmethod
     def mine(self, switch: str) -> bool:
-        """Whether this manager is the one to write to the switch."""
+        """Whether this manager is the one to write to the switch; asks nobody."""
 
     @abc.abstractmethod
     def hold(self, switch: str) -> AbstractContextManager[Fence]:
-        """Be the one writer to the switch as long as the context lasts.
+        """Be the one writer to the switch as long as the context lasts; threads wait in turn.
 
         :raises Unavailable: if another manager is
         """
 
     @abc.abstractmethod
-    def wants(self) -> list[Want]:
-        """All of them, the empty ones too."""
+    def wants(self, host: str | None = None) -> list[Want]:
+        """All of them, the empty ones too; of this host alone, if it is given."""
 
     @abc.abstractmethod
     def put_wants(self, wants: Iterable[Want]) -> list[Want]:
@@ -63,7 +65,8 @@ class State(abc.ABC):
     def set_owned(self, switch: str, owned: Mapping[str, Vlans], fence: Fence) -> None:
         """These are the ones that are ours, on these ports; others keep theirs.
 
-        What is about to be opened is first said here, so it is also the last check of the fence.
+        What is about to be opened is first said here, so it is also the last check of the fence:
+        it is called before anything is sent to a switch, even if nothing is to be opened.
 
         :raises Unavailable: if this manager is the one writer no longer
         """

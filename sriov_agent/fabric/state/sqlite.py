@@ -70,9 +70,14 @@ class Sqlite(State):
             finally:
                 del self._fences[switch]
 
-    def wants(self) -> list[Want]:
+    def wants(self, host: str | None = None) -> list[Want]:
+        # Of a host's keys all begin with its own and a slash, which "0" follows.
+        first, after = (
+            ("", "\x7f") if host is None else (records.key(host, ""), records.key(host) + "0")
+        )
+        query = "SELECT record FROM want WHERE link >= ? AND link < ? ORDER BY link"
         with self.database.transaction() as db:
-            rows = db.execute("SELECT record FROM want ORDER BY link").fetchall()
+            rows = db.execute(query, (first, after)).fetchall()
         return [records.want(row["record"]) for row in rows]
 
     def put_wants(self, wants: Iterable[Want]) -> list[Want]:

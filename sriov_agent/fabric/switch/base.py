@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from sriov_agent.exceptions import InvalidField
-from sriov_agent.fabric.model import Applied, Changes, Ports
+from sriov_agent.exceptions import InvalidField, Refused, printable
+from sriov_agent.fabric.model import Applied, Change, Changes, Ports
 
 #: What an interface may be called; what LLDP says reaches no switch that is anything else.
 PORT_NAME = re.compile(r"[A-Za-z][A-Za-z0-9/:._-]{0,63}")
@@ -87,3 +87,44 @@ def port_name(name: str) -> str:
     if not PORT_NAME.fullmatch(name):
         raise InvalidField("port", name, "no name that a switch has for an interface")
     return name
+
+
+def effective(before: Ports, changes: Changes, needs_a_vlan: bool) -> dict[str, Change]:
+    """What of the changes is not so already, by port; of two for one aggregate, opening wins.
+
+    :raises Refused: if one is of a port that was not read or that is no trunk, would take a VLAN
+        from one that is open to all, or, where a trunk needs a VLAN, its last
+    """
+    found: dict[str, Change] = {}
+    for port, change in changes.items():
+        if not change.add | change.remove:
+            continue
+        if port not in before:
+            raise Refused(f"{printable(port)} was not read, and is not changed")
+        have = before[port]
+        if not have.trunk:
+            raise Refused(f"{port} is no trunk: it carries no tagged VLANs")
+        if have.every and change.remove:
+            raise Refused(f"{port} is open to all VLANs: to close one, list the others first")
+        missing = frozenset() if have.every else change.add - have.vlans
+        excess = change.remove & have.vlans
+        if missing | excess:
+            found[port] = Change(add=missing, remove=excess)
+    made = targets(before, found)
+    for port in found:
+        have = before[port]
+        change = made[have.lag or port]
+        if needs_a_vlan and not have.every and not (have.vlans | change.add) - change.remove:
+            raise Refused(f"{port}: without its last VLAN it would be open to all, or invalid")
+    return found
+
+
+def targets(before: Ports, changes: Changes) -> dict[str, Change]:
+    """The changes by what they are made on: the port, or the aggregate that it is a member of."""
+    found: dict[str, Change] = {}
+    for port, change in changes.items():
+        target = before[port].lag or port
+        other = found.get(target, Change())
+        add = other.add | change.add
+        found[target] = Change(add=add, remove=(other.remove | change.remove) - add)
+    return found

@@ -2,7 +2,7 @@
 """Where PFs are cabled, from whichever source of LLDP can tell."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from sriov_agent.core.lldp import attributed, cabled
@@ -39,6 +39,23 @@ class Witness(Protocol):
     def frames(self, uplinks: Mapping[str, Uplink]) -> dict[str, tuple[Neighbor, ...]]: ...
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _Last:
+    """What the sources said last, of which uplinks, and how many changes they had told of."""
+
+    uplinks: frozenset[tuple[object, ...]]
+    news: int
+    heard: Heard
+    frames: Mapping[str, tuple[Neighbor, ...]]
+    error: str
+
+    @property
+    def senders(self) -> frozenset[str]:
+        """The MAC addresses that frames came from."""
+        told = (*self.heard.neighbors.values(), *self.frames.values())
+        return frozenset(neighbor.source_mac for several in told for neighbor in several)
+
+
 class Discovery:
     """Asks the sources in order: each for the uplinks on which those before it heard nothing.
 
@@ -53,20 +70,30 @@ class Discovery:
         self.sources = tuple(sources)
         self.allowed = frozenset(name.lower() for name in allowed)
         self.witness = witness
+        self._news = 0
+        self._last: _Last | None = None
+        self._made: tuple[_Last, frozenset[str], dict[str, Cabling]] | None = None
 
     def start(self, changed: Callable[[], None]) -> None:
         """Have ``changed`` called, from any thread, when the answer may have changed."""
+
+        def forget_and_tell() -> None:
+            self._news += 1
+            changed()
+
         for source in self.sources:
-            source.start(changed)
+            source.start(forget_and_tell)
 
     def stop(self) -> None:
         """End what :meth:`start` began."""
         for source in self.sources:
             source.stop()
 
-    def cabling(self, pfs: Mapping[str, Pf]) -> dict[str, Cabling]:
+    def cabling(self, pfs: Mapping[str, Pf], *, again: bool = True) -> dict[str, Cabling]:
         """Where each PF and each member of its bond is cabled, by address.
 
+        :param again: ask the sources also if these uplinks are as they were when they were asked
+            last, and none told of a change since
         :raises Unavailable: if no source could be asked
         """
         uplinks = {uplink.address: uplink for pf in pfs.values() for uplink in pf.uplinks()}
@@ -75,15 +102,49 @@ class Discovery:
         macs = {uplink.mac for uplink in uplinks.values()}
         macs |= {vf.settings.mac or "" for pf in pfs.values() for vf in pf.vfs}
         local_macs = frozenset(macs - {""})
-        heard = self._heard(uplinks)
+        last = self._asked(uplinks, again)
+        if last.error:
+            raise Unavailable(last.error)
+        # Whether they are this host's is all that the answer depends on besides.
+        ours = last.senders & local_macs
+        if self._made is None or self._made[:2] != (last, ours):
+            self._made = last, ours, self._cabled(uplinks, last, local_macs)
+        return dict(self._made[2])
+
+    def _cabled(
+        self, uplinks: Mapping[str, Uplink], last: _Last, local_macs: frozenset[str]
+    ) -> dict[str, Cabling]:
+        heard = last.heard
         if self.witness:
-            frames = self.witness.frames(uplinks)
             neighbors = {
-                address: attributed(neighbors, frames.get(address, ()), local_macs)
+                address: attributed(neighbors, last.frames.get(address, ()), local_macs)
                 for address, neighbors in heard.neighbors.items()
             }
             heard = replace(heard, neighbors=neighbors)
         return cabled(uplinks.values(), heard, local_macs, self.allowed)
+
+    def _asked(self, uplinks: Mapping[str, Uplink], again: bool) -> _Last:
+        facts = frozenset(
+            (
+                uplink.address,
+                uplink.netdev,
+                uplink.up,
+                uplink.carrier,
+                uplink.carrier_changes,
+                uplink.firmware_lldp,
+            )
+            for uplink in uplinks.values()
+        )
+        last, news = self._last, self._news
+        if last is None or again or last.uplinks != facts or last.news != news:
+            heard, error = Heard(), ""
+            try:
+                heard = self._heard(uplinks)
+            except Unavailable as failure:
+                error = str(failure)
+            frames = self.witness.frames(uplinks) if self.witness else {}
+            last = self._last = _Last(facts, news, heard, frames, error)
+        return last
 
     def _heard(self, uplinks: Mapping[str, Uplink]) -> Heard:
         """What the sources tell together."""

@@ -214,16 +214,20 @@ class _FanoutServer(oslo_messaging.rpc.server.RPCServer):  # type: ignore[misc]
             listener.conn.declare_fanout_consumer(topic, listener)
         # A stop waits for the end of what is waited for at a time: seconds, if not said otherwise.
         listener.conn.connection._poll_timeout = POLL_SECONDS
+        # After each message it would look every few milliseconds whether one is to be acknowledged,
+        # just when others have that message to deal with; those of RPC are, before they are here.
+        consume = listener.conn.consume
+        listener.conn.consume = lambda timeout: consume(timeout=POLL_SECONDS)
         # On a new connection all are declared again, the last one at last.
-        *_, last = listener.conn._consumers
-        declare = last.declare
-
-        def declare_again(connection: Any) -> None:
-            declare(connection)
-            self._lost()
-
-        last.declare = declare_again
+        *others, last = listener.conn._consumers
+        for consumer in others:
+            _without_acknowledging(consumer)
+        _without_acknowledging(last, self._lost)
         return adapter
+
+    def _on_incoming(self, incoming: Any) -> None:
+        """Take a message in the thread that hears it: one at a time is taken anyway."""
+        self._process_incoming(incoming)
 
     def cancel(self) -> None:
         """Consume no more, after a stop.
@@ -233,6 +237,25 @@ class _FanoutServer(oslo_messaging.rpc.server.RPCServer):  # type: ignore[misc]
         """
         for consumer, tag in self.listener._poll_style_listener.conn._consumers.items():
             consumer.cancel(tag)
+
+
+def _without_acknowledging(
+    consumer: Any, declared_again: Callable[[], None] = lambda: None
+) -> None:
+    """Have the broker send and forget: each message would be acknowledged as soon as it came.
+
+    That is two packets for one, of which the first may have to wait for the second. A stream has
+    to be acknowledged.
+    """
+    declare = consumer.declare
+
+    def declare_again(connection: Any) -> None:
+        declare(connection)
+        consumer.queue.no_ack = not consumer.rabbit_stream_fanout
+        declared_again()
+
+    consumer.queue.no_ack = not consumer.rabbit_stream_fanout
+    consumer.declare = declare_again
 
 
 def _list(answer: Json, method: str) -> list[Json]:

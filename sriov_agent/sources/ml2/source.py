@@ -42,6 +42,9 @@ TRUNK_VERSION = "1.1"
 #: ``neutron/api/rpc/callbacks``.
 UNPUSHED_SECONDS = 75.0
 UNPUSHED_LIST_SECONDS = 5.0
+#: How long is waited with what an event makes it necessary to ask or tell, and a VF does not wait
+#: for: the pass that it wakes comes first, and one question is enough for a burst of events.
+SETTLE_SECONDS = 0.5
 #: The most that is waited at a stop for threads that are busy with Neutron or the broker.
 STOP_SECONDS = 4.0
 
@@ -143,7 +146,7 @@ class Ml2:
     def tell(self, report: Report) -> None:
         """What the last pass saw; Neutron hears of it from a thread."""
         self._report = report
-        self.tell_status()
+        self._asking.put("status")
 
     # What events ask for; see :class:`sriov_agent.sources.ml2.events.Questions`.
 
@@ -154,7 +157,7 @@ class Ml2:
         self._asking.put("policies")
 
     def ask_not_pushed(self) -> None:
-        self._asking.put("not pushed")
+        self._asking.put("not pushed", after=SETTLE_SECONDS)
 
     def ask_trunks(self) -> None:
         self._asking.put("trunks")
@@ -163,7 +166,7 @@ class Ml2:
         self._asking.put("list")
 
     def tell_status(self) -> None:
-        self._asking.put("status")
+        self._asking.put("status", after=SETTLE_SECONDS)
 
     def _live(self) -> None:
         """Report every ``report_interval`` seconds that the agent lives."""
@@ -182,7 +185,9 @@ class Ml2:
                 arguments = agent_state.report_arguments({**state, **first}, datetime.now(UTC))
                 answered = self._server.report_state(arguments)
                 retry = delays()
+                self.counters.count("heartbeats")
                 if answered is None:
+                    self.counters.count("heartbeats.ignored")
                     LOG.error(
                         "Neutron ignored the report, which is older than neutron-server: set the "
                         "clock of this host"
@@ -197,6 +202,8 @@ class Ml2:
                 pause = min(pause, next(retry))
             except Exception:
                 LOG.exception("not reported")
+            if answered:
+                self.counters.set("heartbeats.answered_at", int(time.time()))
             if answered and (not before or answered != "alive"):
                 LOG.info("Neutron says that this agent is %s", answered)
                 if answered != "alive":

@@ -236,7 +236,8 @@ def _interfaces(desired: Desired, observed: Observed, scope: Scope) -> Iterator[
         if port in scope and recorded and observed.interfaces.get(port) != interface:
             yield WriteInterface(port, interface)
     keep = desired.interfaces.keys() | desired.held | desired.unmet.keys()
-    keep |= {claim.port_id for claim in _orphans(desired, observed)}
+    traced = {claim.vf for claim in _orphans(desired, observed)}
+    keep |= {port for port, xml in observed.interfaces.items() if xml and xml.vf in traced}
     moved = desired.unmet.keys() & observed.claims.keys() - desired.held
     for port in sorted(observed.interfaces.keys() - (keep - moved)):
         if port in scope:

@@ -446,7 +446,7 @@ def test_a_file_of_another_version_is_left_alone(ports):
     ports.put(port())
     with sqlite3.connect(ports.database.path) as db:
         db.execute("PRAGMA user_version=9")
-    with pytest.raises(Unavailable, match="schema version 9, not 3"):
+    with pytest.raises(Unavailable, match="schema version 9, not 4"):
         ports.bindings()
     with pytest.raises(Unavailable):
         ports.put(port(2))

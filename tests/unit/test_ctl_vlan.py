@@ -26,7 +26,7 @@ def refused(host, *command):
     return one_sentence(err)
 
 
-def test_the_seed_as_it_is_told(host):
+def test_aliases_ranges_and_blacklist_from_first_to_last(host):
     rows(host, "port", "create", "--net", "DMZ CORE", "web")
     assert rows(host, "vlan", "list") == [
         {"alias": "CORE", "vlan": 102, "ports": 1},

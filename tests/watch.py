@@ -71,11 +71,20 @@ class Watch:
                 self._vfs(action)
 
     def _no_last_trace(self, port: str) -> None:
-        """An interface XML is not removed while nothing else tells whose the VF is."""
+        """An interface XML is not removed while nothing else tells whose the VF is.
+
+        What tells it is a claim, the XML of another port that says the same, or a port that is
+        bound here and has the MAC.
+        """
         left = self.host.interfaces[port]
         vf = self.host.vfs.get(left.vf) if left else None
         if vf and vf.pf not in self.host.hidden and vf.settings.mac == left.mac:
             told = port in self.host.claims or self.holder(left.vf)
+            told = told or left.mac in {bound.mac for bound in self.bindings.ports.values()}
+            told = told or any(
+                other != port and said and (said.vf, said.mac) == (left.vf, left.mac)
+                for other, said in self.host.interfaces.items()
+            )
             assert told, "the last trace of a port on its VF was removed"
 
     def _fabric(self, action: SetFabric) -> None:

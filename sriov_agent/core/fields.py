@@ -18,6 +18,7 @@ _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _MAC = re.compile(r"[0-9a-f]{2}(:[0-9a-f]{2}){5}")
 _PCI = re.compile(r"[0-9a-f]{4}:[0-9a-f]{2}:[01][0-9a-f]\.[0-7]")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:-]{0,63}")
+_ALIAS = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,31}")
 
 
 def port_id(value: object, field: str = "id") -> str:
@@ -63,6 +64,16 @@ def physical_network(value: object, field: str = "physical_network") -> str:
     text = _text(value, field, "a physical network")
     if not _NAME.fullmatch(text):
         raise InvalidField(field, value, "expected letters, digits, '_', '.', ':' or '-'")
+    return text
+
+
+def alias(value: object, field: str = "alias") -> str:
+    """A VLAN's alias: a letter, then letters, digits and ``_ . -``, at most 32; as it came."""
+    text = _text(value, field, "an alias")
+    if not _ALIAS.fullmatch(text):
+        raise InvalidField(
+            field, value, "an alias is a letter, then letters, digits, '_', '.' or '-', at most 32"
+        )
     return text
 
 

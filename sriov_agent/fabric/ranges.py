@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from sriov_agent.core.fields import MAX_VLAN
 from sriov_agent.exceptions import InvalidField
 
-_ENTRY = re.compile(r"([0-9]+)(?:-([0-9]+))?")
+_ENTRY = re.compile(r"([0-9]{1,9})(?:-([0-9]{1,9}))?")
 
 #: A range of VLANs, first and last.
 Range = tuple[int, int]

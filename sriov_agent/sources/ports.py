@@ -57,6 +57,13 @@ _LOOKED_UP = (
     "CREATE TABLE sub_port (port_id TEXT PRIMARY KEY, network_id TEXT NOT NULL) STRICT",
 )
 
+_VLANS = (
+    "CREATE TABLE vlan_alias (alias TEXT PRIMARY KEY, vlan INTEGER NOT NULL UNIQUE) STRICT",
+    "CREATE TABLE vlan_range (low INTEGER PRIMARY KEY, high INTEGER NOT NULL) STRICT",
+    "CREATE TABLE vlan_blacklist (vlan INTEGER PRIMARY KEY) STRICT",
+    "INSERT INTO vlan_range VALUES (101, 4094)",
+)
+
 #: Above every revision Neutron gives: nothing follows a deletion.
 _DELETED = 2**62
 #: How many ports that are not bound here are kept, against events that come late.
@@ -80,7 +87,7 @@ class Ports:
     """The table of ports. Every method raises ``Unavailable`` if the file cannot be used."""
 
     def __init__(self, path: Path) -> None:
-        self.database = Database(path, _SCHEMA, _QOS, _LOOKED_UP)
+        self.database = Database(path, _SCHEMA, _QOS, _LOOKED_UP, _VLANS)
         #: What was made of the rows last, beside what else; most are as they were.
         self._made: tuple[object, dict[sqlite3.Row, PortBinding | str]] = None, {}
 
@@ -90,24 +97,7 @@ class Ports:
         :raises InvalidField: if its id or MAC is taken
         """
         with self.database.transaction() as db:
-            for row in db.execute("SELECT * FROM port WHERE bound").fetchall():
-                port = _port(row)
-                if port.port_id == binding.port_id:
-                    raise InvalidField("id", binding.port_id, "this port exists")
-                if port.document.get("mac") == binding.mac:
-                    raise InvalidField(
-                        "mac_address", binding.mac, f"already the MAC of port {port.port_id}"
-                    )
-            document = asdict(binding)
-            _put(
-                db,
-                Port(
-                    port_id=document.pop("port_id"),
-                    revision_number=document.pop("revision_number"),
-                    bound=True,
-                    document=document,
-                ),
-            )
+            add(db, binding)
 
     def put(self, port: Port) -> bool:
         """Keep what was said of a port; False if something newer is known already."""
@@ -145,8 +135,7 @@ class Ports:
     def all(self) -> list[Port]:
         """Every port that is bound here, by id."""
         with self.database.reading() as db:
-            rows = db.execute("SELECT * FROM port WHERE bound ORDER BY port_id").fetchall()
-        return [_port(row) for row in rows]
+            return bound(db)
 
     def put_network(self, network: Network) -> frozenset[str]:
         """Keep where a network is; the ports bound here that this changes something for."""
@@ -256,6 +245,36 @@ class Ports:
             ports={each.port_id: each for each in made.values() if isinstance(each, PortBinding)},
             invalid={row["port_id"]: why for row, why in made.items() if isinstance(why, str)},
         )
+
+
+def add(db: sqlite3.Connection, binding: PortBinding) -> None:
+    """Add a port of the operator's own, in the caller's transaction.
+
+    :raises InvalidField: if its id or MAC is taken
+    """
+    for port in bound(db):
+        if port.port_id == binding.port_id:
+            raise InvalidField("id", binding.port_id, "this port exists")
+        if port.document.get("mac") == binding.mac:
+            raise InvalidField(
+                "mac_address", binding.mac, f"already the MAC of port {port.port_id}"
+            )
+    document = asdict(binding)
+    _put(
+        db,
+        Port(
+            port_id=document.pop("port_id"),
+            revision_number=document.pop("revision_number"),
+            bound=True,
+            document=document,
+        ),
+    )
+
+
+def bound(db: sqlite3.Connection) -> list[Port]:
+    """Every port that is bound here, by id, in the caller's transaction."""
+    rows = db.execute("SELECT * FROM port WHERE bound ORDER BY port_id").fetchall()
+    return [_port(row) for row in rows]
 
 
 def _made(

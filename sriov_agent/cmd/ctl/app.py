@@ -12,6 +12,7 @@ from oslo_config import cfg
 from sriov_agent import conf as options
 from sriov_agent.exceptions import ConfigError
 from sriov_agent.sources.ports import Ports
+from sriov_agent.sources.vlans import Registry
 from sriov_agent.store import Store
 
 
@@ -57,6 +58,10 @@ class Sriovctl(App):
     def ports(self) -> Ports:
         """The table of ports."""
         return Ports(options.ports_path(self.conf))
+
+    def registry(self) -> Registry:
+        """What is decided about VLANs, where ports are the operator's."""
+        return Registry(self.ports())
 
     def store(self) -> Store:
         """The agent's own record."""

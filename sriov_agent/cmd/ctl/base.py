@@ -51,6 +51,16 @@ def pfs(app: "Sriovctl") -> dict[str, Pf]:
     return found
 
 
+def require_local(app: "Sriovctl") -> None:
+    """Ports and VLANs are the operator's to change.
+
+    :raises ConfigError: if they are Neutron's
+    """
+    source = app.conf.agent.source
+    if source != "local":
+        raise ConfigError(f"[agent] source is {source}: ports and their VLANs are made in Neutron")
+
+
 def escaped(text: str) -> str:
     """Text for a terminal: control characters and the like as escapes."""
     return "".join(

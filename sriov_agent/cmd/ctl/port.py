@@ -3,33 +3,36 @@
 
 import argparse
 import contextlib
+import itertools
 import math
-import random
 import time
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 from cliff.command import Command
+from cliff.formatters.base import ListFormatter
 from cliff.lister import Lister
 from cliff.show import ShowOne
 
 from sriov_agent import conf as options
-from sriov_agent.cmd.ctl.base import clean, escaped, sriovctl
-from sriov_agent.core import fields
+from sriov_agent.cmd.ctl.base import clean, escaped, require_local, sriovctl
 from sriov_agent.core.model import LinkState, Segment
-from sriov_agent.core.state import VNIC_TYPES, PortBinding
-from sriov_agent.exceptions import ConfigError, InvalidField, Unavailable
+from sriov_agent.core.netspec import DRIVERS, FORM, NetSpec, netspecs
+from sriov_agent.core.state import VNIC_TYPES
+from sriov_agent.core.vlans import Vlans
+from sriov_agent.exceptions import InvalidField, Unavailable
 from sriov_agent.libvirt.files import InterfaceFiles
 from sriov_agent.sources.port import Port
 
 if TYPE_CHECKING:
     from sriov_agent.cmd.ctl.app import Sriovctl
 
-_LIST = ("id", "name", "mac", "vlan", "physical_network", "vf", "switch", "switch_port", "state")
+_PORT = ("id", "name", "mac", "vlan", "alias", "physical_network")
+_LIST = (*_PORT, "vf", "switch", "switch_port", "state")
 _SHOW = (
-    *_LIST[:5],
+    *_PORT,
     "trunk",
     "vnic_type",
     "pci_slot",
@@ -57,14 +60,27 @@ Json = object
 class PortCreate(ShowOne):
     """Create a port on this host; the agent gives it a VF.
 
+    With --net, VLAN is a number, or an alias that takes a VLAN when it is first used; see
+    sriovctl vlan list. With several, a port is created for each, or none if one is wrong.
+
     Example: sriovctl port create --physical-network physnet2 --vlan 15 --wait 30 web1
+    Example: sriovctl port create --net DMZ --net physnet2,100,02:00:00:00:00:01,macvtap router
     """
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
         parser: argparse.ArgumentParser = super().get_parser(prog_name)
         add = parser.add_argument
         add("name", nargs="?", default="", help="free text")
-        add("--physical-network", required=True, help="as in physical_device_mappings")
+        either = parser.add_mutually_exclusive_group(required=True)
+        either.add_argument("--physical-network", help="as in physical_device_mappings")
+        either.add_argument(
+            "--net",
+            action="append",
+            default=[],
+            metavar=FORM,
+            help="the network of a port, or of several between spaces; the physical network may be "
+            f"left out where there is one; DRIVER is one of: {', '.join(DRIVERS)}",
+        )
         add("--vlan", type=int, default=0, help="VLAN id 1..4094; 0, the default: untagged")
         add("--network", default="", help="Neutron network id, where the fabric asks for it")
         add(
@@ -96,40 +112,89 @@ class PortCreate(ShowOne):
 
     def take_action(
         self, parsed_args: argparse.Namespace
-    ) -> tuple[tuple[str, ...], tuple[object, ...]]:
-        _require_local(sriovctl(self))
-        given = parsed_args
-        binding = PortBinding(
-            port_id=given.id or str(uuid.uuid4()),
-            revision_number=1,
-            name=given.name,
-            mac=given.mac or _new_mac(),
+    ) -> tuple[tuple[str, ...], Sequence[object]]:
+        app, given = sriovctl(self), parsed_args
+        require_local(app)
+        specs, problems = _netspecs(app, given)
+        count = len(specs) + len(problems)
+        if count > 1 and not isinstance(self.formatter, ListFormatter):
+            raise InvalidField("format", given.formatter, "it shows one port, not several")
+        wanted = list(zip(specs, _others(given, count), strict=False))
+        ids = [port.port_id for port in app.registry().create(wanted, problems)]
+        deadline = time.monotonic() + given.wait
+        for port_id in ids if given.wait else []:
+            _wait_until_met(app, port_id, given.wait, deadline)
+        if count == 1:
+            return _show(app, ids[0])
+        return _LIST, [_row(app, port_id, _LIST) for port_id in ids]
+
+    def produce_output(
+        self, parsed_args: argparse.Namespace, column_names: Sequence[str], data: Any
+    ) -> int:
+        """One port as ``show`` does, several as ``list`` does."""
+        if not isinstance(data, list):
+            return int(super().produce_output(parsed_args, column_names, data))
+        columns, chosen = self._generate_columns_and_selector(parsed_args, column_names)
+        rows = [tuple(itertools.compress(row, chosen)) for row in data] if chosen else data
+        cast(ListFormatter, self.formatter).emit_list(
+            columns, rows, sriovctl(self).stdout, parsed_args
+        )
+        return 0
+
+
+def _netspecs(
+    app: "Sriovctl", given: argparse.Namespace
+) -> tuple[list[NetSpec], list[InvalidField]]:
+    """The network of each port to create, and what is wrong with others.
+
+    :raises InvalidField: if options do not go with each other
+    """
+    if not given.net:
+        spec = NetSpec(
             vlan=given.vlan,
             physical_network=given.physical_network,
-            network_id=given.network,
-            trunk=(*given.trunk, *(replace(segment, tagged=False) for segment in given.native)),
+            mac=given.mac,
             vnic_type=given.vnic_type,
-            pci_slot=given.pci_slot,
-            qos=given.qos,
-            spoofchk=given.spoofchk,
-            trust=given.trust,
-            link_state=given.link_state,
-            min_tx_rate=given.min_tx_rate,
-            max_tx_rate=given.max_tx_rate,
         )
-        sriovctl(self).ports().create(binding)
-        if given.wait:
-            self._wait_until_met(binding.port_id, given.wait)
-        return _show(sriovctl(self), binding.port_id)
+        return [spec], []
+    for name in ("vlan", "mac", "trunk", "native"):
+        if value := getattr(given, name):
+            raise InvalidField(name, value, f"not with --net, which is {FORM}")
+    texts = " ".join(given.net).split()
+    if not texts:
+        raise InvalidField("net", "", f"expected {FORM}")
+    for name in ("id", "pci_slot"):
+        if len(texts) > 1 and (value := getattr(given, name)):
+            raise InvalidField(name, value, "for one port only, and --net names several")
+    return netspecs(texts, {name for name, _ in options.mappings(app.conf)}, given.vnic_type)
 
-    def _wait_until_met(self, port_id: str, seconds: float) -> None:
-        deadline = time.monotonic() + seconds
-        while (status := sriovctl(self).store().status().get(port_id, {})).get("state") != "met":
-            if time.monotonic() > deadline:
-                unmet = status.get("unmet") or ["the agent has not looked at it: is it running?"]
-                why = "; ".join(map(escaped, unmet))
-                raise Unavailable(f"port {port_id} is not met after {seconds:g} s: {why}")
-            time.sleep(_POLL_SECONDS)
+
+def _others(given: argparse.Namespace, count: int) -> Iterator[dict[str, Any]]:
+    """What else the arguments say of each of so many ports; several get a number to their name."""
+    for number in range(1, count + 1):
+        yield {
+            "port_id": given.id or str(uuid.uuid4()),
+            "revision_number": 1,
+            "name": f"{given.name}-{number}" if given.name and count > 1 else given.name,
+            "network_id": given.network,
+            "trunk": (*given.trunk, *(replace(each, tagged=False) for each in given.native)),
+            "pci_slot": given.pci_slot,
+            "qos": given.qos,
+            "spoofchk": given.spoofchk,
+            "trust": given.trust,
+            "link_state": given.link_state,
+            "min_tx_rate": given.min_tx_rate,
+            "max_tx_rate": given.max_tx_rate,
+        }
+
+
+def _wait_until_met(app: "Sriovctl", port_id: str, seconds: float, deadline: float) -> None:
+    while (status := app.store().status().get(port_id, {})).get("state") != "met":
+        if time.monotonic() > deadline:
+            unmet = status.get("unmet") or ["the agent has not looked at it: is it running?"]
+            why = "; ".join(map(escaped, unmet))
+            raise Unavailable(f"port {port_id} is not met after {seconds:g} s: {why}")
+        time.sleep(_POLL_SECONDS)
 
 
 class PortDelete(Command):
@@ -145,7 +210,7 @@ class PortDelete(Command):
         return parser
 
     def take_action(self, parsed_args: argparse.Namespace) -> None:
-        _require_local(sriovctl(self))
+        require_local(sriovctl(self))
         ports = [find(sriovctl(self), port) for port in parsed_args.port]
         for port in ports:
             sriovctl(self).ports().delete(port.port_id)
@@ -170,7 +235,8 @@ class PortList(Lister):
     ) -> tuple[tuple[str, ...], list[tuple[object, ...]]]:
         status = sriovctl(self).store().status()
         ports = {port.port_id: port for port in sriovctl(self).ports().all()}
-        rows = [_facts(port, status.get(port_id, {})) for port_id, port in ports.items()]
+        vlans = sriovctl(self).registry().vlans()
+        rows = [_facts(port, status.get(port_id, {}), vlans) for port_id, port in ports.items()]
         rows += [
             {"id": port_id, **entry} for port_id, entry in status.items() if port_id not in ports
         ]
@@ -218,16 +284,21 @@ class PortXml(Command):
 
 
 def _show(app: "Sriovctl", port_id: str) -> tuple[tuple[str, ...], tuple[object, ...]]:
+    return _SHOW, _row(app, port_id, _SHOW)
+
+
+def _row(app: "Sriovctl", port_id: str, columns: tuple[str, ...]) -> tuple[object, ...]:
     port = app.ports().get(port_id)
     if port is None:
         raise InvalidField("port", port_id, "no such port")
-    facts = _facts(port, app.store().status().get(port_id, {}))
-    return _SHOW, tuple(clean(facts.get(name)) for name in _SHOW)
+    facts = _facts(port, app.store().status().get(port_id, {}), app.registry().vlans())
+    return tuple(clean(facts.get(name)) for name in columns)
 
 
-def _facts(port: Port, status: Mapping[str, Json]) -> dict[str, Json]:
+def _facts(port: Port, status: Mapping[str, Json], vlans: Vlans) -> dict[str, Json]:
     unmet = status.get("unmet") or ([port.error] if port.error else [])
     facts = {"id": port.port_id, **port.document, **status}
+    facts["alias"] = vlans.alias_of(port.document.get("vlan"))
     trunk = port.document.get("trunk")
     facts["trunk"] = ", ".join(map(_segment, trunk if isinstance(trunk, list) else []))
     facts["state"] = status.get("state", "unmet" if port.error else "new")
@@ -257,12 +328,6 @@ def find(app: "Sriovctl", wanted: str) -> Port:
     return found[0]
 
 
-def _require_local(app: "Sriovctl") -> None:
-    source = app.conf.agent.source
-    if source != "local":
-        raise ConfigError(f"[agent] source is {source}: create and delete ports in Neutron")
-
-
 def _add_wait(parser: argparse.ArgumentParser, until: str) -> None:
     parser.add_argument(
         "--wait",
@@ -288,9 +353,3 @@ def _segments(text: str) -> list[Segment]:
     """
     pairs = (entry.partition("=") for entry in text.split(","))
     return [Segment(int(vlan), network) for vlan, _, network in pairs]
-
-
-def _new_mac() -> str:
-    """A random unicast, locally administered MAC address."""
-    octets = [0x02, *random.SystemRandom().randbytes(5)]
-    return fields.mac(":".join(f"{octet:02x}" for octet in octets))

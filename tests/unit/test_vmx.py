@@ -11,6 +11,7 @@ from sriov_agent.exceptions import InvalidField
 from sriov_agent.libvirt import vmx
 from sriov_agent.libvirt.appliance import Appliance, Data, Guest, Port
 from sriov_agent.libvirt.nic import Bridge, Network, Vf
+from tests.unit.test_documentation import ROOT, blocks
 
 SAMPLE = (Path(__file__).parents[1] / "samples" / "vmx.conf").read_text()
 IMAGES = "/root/vmx-14.1R5.4-1/images"
@@ -65,6 +66,12 @@ def test_what_an_interface_is_on():
         Data(number=3, source=Network("fast"), mac="02:00:00:00:00:03"),
     )
     assert (read.numa_node, read.vfp.cpus) == (1, (2, 3, 4))
+
+
+def test_the_file_of_the_documentation_can_be_used():
+    page = (ROOT / "doc/source/appliances.rst").read_text()
+    (block,) = blocks(page, "code-block:: yaml")
+    assert [data.source for data in vmx.parse(block).data] == [Port("uplink0"), Bridge("br-data")]
 
 
 def test_everything_wrong_is_listed_at_once_in_the_order_of_the_lines():

@@ -7,10 +7,18 @@ import time
 import pytest
 
 from sriov_agent.fabric.state import ring
-from tests.contract.test_device_manager_program import Program, broker, link, rig, until, want
+from tests.contract.test_device_manager_program import (
+    Program,
+    broker,
+    link,
+    made,
+    rig,
+    until,
+    want,
+)
 from tests.etcd import member
 
-__all__ = ["broker", "rig"]
+__all__ = ["broker", "made", "rig"]
 
 pytestmark = [pytest.mark.etcd, pytest.mark.rabbitmq, pytest.mark.switch]
 

@@ -167,20 +167,27 @@ class Domains:
             found = self._connected().listAllNetworks()
             return {network.name(): str(network.XMLDesc()) for network in found}
 
+    def is_active_network(self, name: str) -> bool:
+        """Whether there is a network of this name that runs.
+
+        :raises Unavailable: if libvirt does not answer
+        """
+        with self._errors("its networks cannot be listed"):
+            found = self._connected().listAllNetworks(libvirt.VIR_CONNECT_LIST_NETWORKS_ACTIVE)
+            return name in {network.name() for network in found}
+
     def define_network(self, name: str, text: str, *, start: bool) -> None:
         """Define a network, and have it active, now and after a restart, if it is to ``start``.
 
         :raises Refused: if there is one of that name that runs, or libvirt refuses
         """
+        if self.is_active_network(name):
+            raise Refused(
+                f"network {name} is active, and guests may be in it: end it first (virsh "
+                f"-c {self.uri} net-destroy {name})"
+            )
         with self._errors(f"network {name}: not defined"):
-            connection = self._connected()
-            for known in connection.listAllNetworks():
-                if known.name() == name and known.isActive():
-                    raise Refused(
-                        f"network {name} is active, and guests may be in it: end it first (virsh "
-                        f"-c {self.uri} net-destroy {name})"
-                    )
-            network = connection.networkDefineXML(text)
+            network = self._connected().networkDefineXML(text)
             if start:
                 network.setAutostart(True)
                 network.create()

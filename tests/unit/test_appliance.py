@@ -251,6 +251,14 @@ def test_it_is_defined_started_stopped_and_destroyed_each_of_them_twice(host, co
 
 
 @pytest.mark.lab
+def test_a_network_that_does_not_run_is_started_again(host, connection):
+    host.do("appliance", "define", str(host.file))
+    connection.networkLookupByName("br-int-vmx1").destroy()
+    host.do("appliance", "define", str(host.file))
+    assert connection.networkLookupByName("br-int-vmx1").isActive()
+
+
+@pytest.mark.lab
 def test_what_failed_is_said_of_each_domain_and_the_rest_is_done(host, connection):
     connection.defineXML(
         "<domain type='test'><name>vcp-vmx1</name><memory>1024</memory><os><type>hvm</type></os>"

@@ -103,12 +103,11 @@ class ApplianceDefine(_Defining):
         """Define all of it, and start what could be defined, if it is to ``start``."""
         app, router = sriovctl(self), _read(given.file)
         domains, nics = opened(app), _nics(app, router)
-
         texts = appliance.domains(router, nics, given.type)
         vf = next((nic.source.address for nic in nics if isinstance(nic.source, Vf)), "")
 
         def network(name: str, _uuid: str) -> None:
-            if name not in domains.networks():
+            if not domains.is_active_network(name):
                 domains.define_network(name, appliance.internal_network(router), start=True)
 
         def domain(name: str, uuid: str) -> None:

@@ -276,10 +276,12 @@ def recable(pfs):
     for pf in pfs:
         run("ip", "link", "set", pf["netdev"], "down")
         end_lldpd(pf["leaf"], signal.SIGTERM)
-        run("ip", "-n", pf["leaf"], "link", "set", "swp1", "netns", "1", "name", f"to{pf['leaf']}")
-    for pf, other in zip(pfs, reversed(pfs), strict=True):
-        leaf = other["leaf"]
-        run("ip", "link", "set", f"to{pf['leaf']}", "netns", leaf, "name", "swp1")
+    # Never through the namespace of the machine, where udev may give it another name.
+    here, there = (pf["leaf"] for pf in pfs)
+    run("ip", "-n", here, "link", "set", "swp1", "netns", there, "name", "arriving")
+    run("ip", "-n", there, "link", "set", "swp1", "netns", here)
+    run("ip", "-n", there, "link", "set", "arriving", "name", "swp1")
+    for leaf in (here, there):
         run("ip", "-n", leaf, "link", "set", "swp1", "address", macs[leaf], "master", "br0", "up")
         for vlan in kept[leaf] - {FLOOR_VLAN}:
             run("bridge", "-n", leaf, "vlan", "add", "dev", "swp1", "vid", str(vlan))

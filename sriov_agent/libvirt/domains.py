@@ -167,23 +167,91 @@ class Domains:
             found = self._connected().listAllNetworks()
             return {network.name(): str(network.XMLDesc()) for network in found}
 
+    def is_active_network(self, name: str) -> bool:
+        """Whether there is a network of this name that runs.
+
+        :raises Unavailable: if libvirt does not answer
+        """
+        with self._errors("its networks cannot be listed"):
+            found = self._connected().listAllNetworks(libvirt.VIR_CONNECT_LIST_NETWORKS_ACTIVE)
+            return name in {network.name() for network in found}
+
     def define_network(self, name: str, text: str, *, start: bool) -> None:
         """Define a network, and have it active, now and after a restart, if it is to ``start``.
 
         :raises Refused: if there is one of that name that runs, or libvirt refuses
         """
+        if self.is_active_network(name):
+            raise Refused(
+                f"network {name} is active, and guests may be in it: end it first (virsh "
+                f"-c {self.uri} net-destroy {name})"
+            )
         with self._errors(f"network {name}: not defined"):
-            connection = self._connected()
-            for known in connection.listAllNetworks():
-                if known.name() == name and known.isActive():
-                    raise Refused(
-                        f"network {name} is active, and guests may be in it: end it first (virsh "
-                        f"-c {self.uri} net-destroy {name})"
-                    )
-            network = connection.networkDefineXML(text)
+            network = self._connected().networkDefineXML(text)
             if start:
                 network.setAutostart(True)
                 network.create()
+
+    def undefine_network(self, name: str, uuid: str) -> None:
+        """End a network, and forget it; one that is not there is left at that.
+
+        :raises Refused: if libvirt refuses
+        """
+        with self._errors(f"network {name}: not undefined"):
+            for network in self._connected().listAllNetworks():
+                if network.UUIDString() == uuid:
+                    if network.isActive():
+                        network.destroy()
+                    network.undefine()
+
+    def define(self, name: str, text: str) -> None:
+        """Define a domain, or define it anew: one that runs has it from its next start on.
+
+        :raises Refused: if there is another of that name, or libvirt refuses
+        """
+        with self._errors("not defined", name):
+            self._connected().defineXML(text)
+
+    def start(self, name: str, uuid: str) -> None:
+        """Start a domain; one that runs already runs on.
+
+        :raises InvalidField: if there is no such domain
+        :raises Refused: if the one of that name has another UUID, or libvirt refuses
+        """
+        domain = self._own(name, uuid)
+        with self._errors("not started", name):
+            if not domain.isActive():
+                domain.create()
+
+    def shut_down(self, name: str, uuid: str) -> None:
+        """Ask a domain's guest to shut down; as :meth:`start`."""
+        domain = self._own(name, uuid)
+        with self._errors("not shut down", name):
+            if domain.isActive():
+                domain.shutdown()
+
+    def destroy(self, name: str, uuid: str) -> None:
+        """End a domain at once, and forget it; one that is not there is left at that.
+
+        :raises Refused: as :meth:`start`
+        """
+        try:
+            domain = self._own(name, uuid)
+        except InvalidField:
+            return
+        with self._errors("not destroyed", name):
+            if domain.isActive():
+                domain.destroy()
+            domain.undefineFlags(libvirt.VIR_DOMAIN_UNDEFINE_MANAGED_SAVE)
+
+    def _own(self, name: str, uuid: str) -> Any:
+        """The domain of this name, if it has this UUID: another one is somebody else's."""
+        domain = self._domain(name)
+        with self._errors("its UUID is unknown", name):
+            found = domain.UUIDString()
+        if found != uuid:
+            raise Refused(f"domain {name}: it was not defined here: its UUID is {found}")
+        return domain
 
     def active(self, name: str) -> tuple[bool, bool]:
         """Whether a domain is running, and whether its definition outlives that.

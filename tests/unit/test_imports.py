@@ -40,6 +40,7 @@ MAY_IMPORT: Mapping[str, frozenset[str]] = {
     "reconciler": frozenset({"core"}),
     "sources": frozenset({"core", "counters", "database", "messaging"}),
     "store": frozenset({"core", "database"}),
+    "vpp": frozenset({"core"}),
     "picture": frozenset({"core", "sources", "store"}),
     "parts": ADAPTERS | {"conf", "core", "counters"},
     "service": ADAPTERS
@@ -48,7 +49,7 @@ MAY_IMPORT: Mapping[str, frozenset[str]] = {
     | {"web"},
     "cmd": ADAPTERS
     | {"conf", "control", "core", "counters", "fabric", "messaging", "parts", "service"}
-    | {"draw", "picture"},
+    | {"draw", "picture", "vpp"},
 }
 
 #: parts that import the standard library alone
@@ -63,6 +64,7 @@ NO_LIBRARIES = (
     "reconciler",
     "store",
     "systemd",
+    "vpp",
     "web",
 )
 

@@ -37,10 +37,10 @@ class PortAttach(Command):
 
     def take_action(self, parsed_args: argparse.Namespace) -> None:
         app, name = sriovctl(self), parsed_args.domain
-        domains, interface = opened(app), _interface(app, parsed_args.port)
+        domains, interface = opened(app), written(app, parsed_args.port)
         live, config = _where(domains, parsed_args)
         if live and not interface.netdev:
-            _check_host(name, interface.vf)
+            check_host(name, interface.vf)
         domains.attach(name, interface, live=live, config=config)
 
 
@@ -64,14 +64,14 @@ class PortDetach(Command):
 
     def take_action(self, parsed_args: argparse.Namespace) -> None:
         app = sriovctl(self)
-        domains, interface = opened(app), _interface(app, parsed_args.port)
+        domains, interface = opened(app), written(app, parsed_args.port)
         live, config = _where(domains, parsed_args)
         domains.detach(
             parsed_args.domain, interface, live=live, config=config, timeout=parsed_args.wait
         )
 
 
-def _check_host(name: str, vf: str) -> None:
+def check_host(name: str, vf: str) -> None:
     """Whether this host can give a VF to a guest at all.
 
     :raises Refused: if not, with what to do
@@ -106,7 +106,7 @@ def opened(app: "Sriovctl") -> "Domains":
     return domains
 
 
-def _interface(app: "Sriovctl", wanted: str) -> Interface:
+def written(app: "Sriovctl", wanted: str) -> Interface:
     """What the agent wrote for a port.
 
     :raises Unavailable: if it has written nothing yet

@@ -1,0 +1,161 @@
+# SPDX-License-Identifier: Apache-2.0
+"""VPP's commands for the VLANs of vhost-user guests, and libvirt's end of their sockets."""
+
+import re
+import xml.etree.ElementTree as ET
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sriov_agent import vpp
+from sriov_agent.exceptions import InvalidField
+from sriov_agent.libvirt import nic
+from sriov_agent.libvirt.nic import Nic, VhostUser
+from sriov_agent.vpp import Port, Vlan
+from tests.unit.test_sriovctl import Host, one_sentence
+
+SOCKET = "/tmp/vm00.sock"
+TWO = [Vlan(2, ("192.168.2.1/24",)), Vlan(3, ("192.168.3.1/24",))]
+GUEST = "VirtualEthernet0/0/0"
+SEED = f"""\
+ip table add 4
+create loopback interface instance 2
+set interface l2 bridge loop2 2 bvi
+set interface ip table loop2 4
+set interface ip address loop2 192.168.2.1/24
+set interface state loop2 up
+create loopback interface instance 3
+set interface l2 bridge loop3 3 bvi
+set interface ip table loop3 4
+set interface ip address loop3 192.168.3.1/24
+set interface state loop3 up
+create vhost-user socket {SOCKET} server renumber 0
+set interface state {GUEST} up
+create sub-interfaces {GUEST} 2
+set interface l2 bridge {GUEST}.2 2
+set interface l2 tag-rewrite {GUEST}.2 pop 1
+set interface state {GUEST}.2 up
+create sub-interfaces {GUEST} 3
+set interface l2 bridge {GUEST}.3 3
+set interface l2 tag-rewrite {GUEST}.3 pop 1
+set interface state {GUEST}.3 up
+"""
+
+
+@pytest.fixture
+def host(tmp_path):
+    return Host(tmp_path)
+
+
+def test_the_seeds_two_vlans_that_are_routed_to_each_other(host):
+    made = host.do(
+        *("vpp", "script", "--port", f"{SOCKET}=2+3", "--table", "4"),
+        *("--vlan", "2=192.168.2.1/24", "--vlan", "3=192.168.3.1/24"),
+    )
+    assert made == SEED
+
+
+def test_a_vlan_without_a_gateway_is_switched_alone():
+    assert vpp.commands([Port(SOCKET, (15,))], table=4, first=7, server=False) == [
+        f"create vhost-user socket {SOCKET} renumber 7",
+        "set interface state VirtualEthernet0/0/7 up",
+        "create sub-interfaces VirtualEthernet0/0/7 15",
+        "set interface l2 bridge VirtualEthernet0/0/7.15 15",
+        "set interface l2 tag-rewrite VirtualEthernet0/0/7.15 pop 1",
+        "set interface state VirtualEthernet0/0/7.15 up",
+    ]
+
+
+def test_a_gateway_of_both_families_is_in_a_table_of_each():
+    vlan = Vlan(15, ("192.168.2.1/24", "2001:DB8::1/64"))
+    assert vpp.commands([], [vlan], table=4)[:7] == [
+        "ip table add 4",
+        "ip6 table add 4",
+        "create loopback interface instance 15",
+        "set interface l2 bridge loop15 15 bvi",
+        "set interface ip table loop15 4",
+        "set interface ip6 table loop15 4",
+        "set interface ip address loop15 192.168.2.1/24",
+    ]
+    assert not [line for line in vpp.commands([], [vlan]) if "table" in line]
+
+
+PORTS = st.lists(
+    st.lists(st.integers(1, 4094), min_size=1, max_size=4, unique=True), min_size=1, max_size=5
+)
+
+
+@given(PORTS, st.integers(0, 9))
+def test_each_interface_is_made_before_it_is_used_and_once(vlans, first):
+    ports = [Port(f"/run/vm{number}.sock", tuple(tags)) for number, tags in enumerate(vlans)]
+    tags = sorted({tag for each in vlans for tag in each})
+    gateways = [Vlan(tag, (f"10.{tag >> 8}.{tag & 255}.1/24",)) for tag in tags]
+    made = set()
+    for command in vpp.commands(ports, gateways, table=4, first=first):
+        match command.split():
+            case ["create", "loopback", "interface", "instance", number]:
+                new = f"loop{number}"
+            case ["create", "vhost-user", "socket", _, "server", "renumber", number]:
+                new = f"VirtualEthernet0/0/{number}"
+            case ["create", "sub-interfaces", name, tag]:
+                assert name in made
+                new = f"{name}.{tag}"
+            case ["ip", "table", "add", "4"]:
+                continue
+            case _:
+                assert set(re.findall(r"loop\d+|VirtualEthernet\S+", command)) <= made
+                continue
+        assert new not in made
+        made.add(new)
+
+
+@pytest.mark.parametrize(
+    ("field", "make"),
+    [
+        ("vlan", lambda: Vlan(0)),
+        ("vlan", lambda: Vlan(4095)),
+        ("vlan", lambda: Port(SOCKET, ())),
+        ("vlan", lambda: Port(SOCKET, (2, 2))),
+        ("vlan", lambda: Port(SOCKET, (4095,))),
+        ("socket", lambda: Port("vm00.sock", (2,))),
+        ("socket", lambda: Port("/tmp/vm00.sock server", (2,))),
+        ("socket", lambda: Port("/tmp/vm00.sock\nquit", (2,))),
+        ("socket", lambda: Port("/" + "a" * 107, (2,))),
+        ("address", lambda: Vlan(2, ("192.168.2.1",))),
+        ("address", lambda: Vlan(2, ("192.168.2.1/33",))),
+        ("address", lambda: Vlan(2, ("fe80::1%a b/64",))),
+        ("address", lambda: vpp.commands([], [TWO[0], Vlan(3, ("192.168.2.9/25",))])),
+        ("vlan", lambda: vpp.commands([], [TWO[0], Vlan(2, ("192.168.9.1/24",))])),
+        ("socket", lambda: vpp.commands([Port(SOCKET, (2,)), Port(SOCKET, (3,))])),
+        ("table", lambda: vpp.commands([], table=-1)),
+        ("first", lambda: vpp.commands([], first=2**16)),
+    ],
+)
+def test_what_vpp_would_refuse_names_the_field(field, make):
+    with pytest.raises(InvalidField) as caught:
+        make()
+    assert caught.value.field == field
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        (["--port", SOCKET], "vlan"),
+        (["--port", f"{SOCKET}=2,3"], "vlan '2,3'"),
+        (["--port", f"{SOCKET}=2", "--vlan", "2"], "address ''"),
+        (["--port", f"{SOCKET}=2", "--vlan", "\x1b=192.168.2.1/24"], r"vlan '\x1b'"),
+    ],
+)
+def test_what_is_not_understood_is_one_sentence(host, arguments, named):
+    status, out, err = host("vpp", "script", *arguments)
+    assert (status, out) == (1, "")
+    one_sentence(err, named)
+
+
+@pytest.mark.parametrize(("mode", "qemu"), [("server", "client"), ("client", "server")])
+def test_qemu_has_the_other_end_of_the_socket(host, mode, qemu):
+    mac = "52:54:00:4c:47:f2"
+    made = host.do("vpp", "xml", "--mode", mode, "--mac", mac, SOCKET)
+    device = nic.nic(ET.fromstring(made))
+    assert device == Nic(source=VhostUser(SOCKET, qemu), mac=mac, model="virtio")

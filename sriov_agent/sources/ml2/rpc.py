@@ -245,16 +245,21 @@ def _without_acknowledging(
     """Have the broker send and forget: each message would be acknowledged as soon as it came.
 
     That is two packets for one, of which the first may have to wait for the second. A stream has
-    to be acknowledged.
+    to be acknowledged. What cannot be read is left out then, since there is nothing to reject.
     """
     declare = consumer.declare
 
+    def forget() -> None:
+        if not consumer.rabbit_stream_fanout:
+            consumer.queue.no_ack = True
+            consumer.queue.channel.basic_reject = lambda *_, **__: None
+
     def declare_again(connection: Any) -> None:
         declare(connection)
-        consumer.queue.no_ack = not consumer.rabbit_stream_fanout
+        forget()
         declared_again()
 
-    consumer.queue.no_ack = not consumer.rabbit_stream_fanout
+    forget()
     consumer.declare = declare_again
 
 

@@ -1,6 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Finds a hook driver by its entry point."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 from oslo_config import cfg
 from stevedore import driver, exception
 
@@ -26,3 +29,13 @@ def load(conf: cfg.ConfigOpts) -> Hook:
     if not isinstance(hook, Hook):
         raise ConfigError(f"[fabric] hook: {name!r} is no {Hook.__name__}")
     return hook
+
+
+@contextmanager
+def loaded(conf: cfg.ConfigOpts) -> Iterator[Hook]:
+    """The driver for as long as something is asked of it; see :func:`load`."""
+    hook = load(conf)
+    try:
+        yield hook
+    finally:
+        hook.stop()

@@ -20,7 +20,7 @@ from sriov_agent.core.doctor import Finding, Findings, State
 from sriov_agent.core.model import Cabling, Pf, SwitchPort
 from sriov_agent.exceptions import SriovAgentError
 from sriov_agent.hook.base import Hook
-from sriov_agent.hook.loader import load
+from sriov_agent.hook.loader import loaded
 from sriov_agent.host.inventory import Inventory
 from sriov_agent.host.lldp.discovery import Discovery
 from sriov_agent.host.lldp.raw import Raw
@@ -130,7 +130,8 @@ def _pfs(
         yield Finding(what, State.ERROR, error, "look at [sriov_nic] physical_device_mappings")
     writers, lacking = machine.vf_writers(), _lacking(record)
     cabling, by = _cabling(conf, found, record, running=running)
-    needed = load(conf).required
+    with loaded(conf) as hook:
+        needed = hook.required
     for pf in found.values():
         yield from doctor.pf(pf)
         yield doctor.vfs(pf)
@@ -227,22 +228,26 @@ def _physical_networks(conf: cfg.ConfigOpts) -> Iterator[Finding]:
 
 
 def _device_manager(conf: cfg.ConfigOpts, record: Record) -> Iterator[Finding]:
-    check, hook = "device manager", load(conf)
+    with loaded(conf) as hook:
+        yield _asked(hook, conf, record)
+
+
+def _asked(hook: Hook, conf: cfg.ConfigOpts, record: Record) -> Finding:
+    check = "device manager"
     name = f"hook {conf.fabric.hook}"
     if not hook.required:
-        yield Finding(check, State.OK, f"{name} asks nobody: switches are configured by others")
-        return
+        return Finding(check, State.OK, f"{name} asks nobody: switches are configured by others")
     links = sorted(record.links, key=str)
     if links:
         read = hook.read(links)
         closed = [link for link in links if link not in read]
         if closed:
             why = hook.why(closed[0]) or "it does not tell what is open"
-            yield Finding(check, State.WARNING, f"{name}: {why}", "sriovctl fabric diff")
-            return
+            return Finding(check, State.WARNING, f"{name}: {why}", "sriovctl fabric diff")
     elif type(hook).owned is Hook.owned:
-        yield Finding(check, State.UNKNOWN, f"{name} was not asked: there is no link to ask of yet")
-        return
+        return Finding(
+            check, State.UNKNOWN, f"{name} was not asked: there is no link to ask of yet"
+        )
     else:
         hook.owned()
-    yield Finding(check, State.OK, f"{name} answers for {len(links)} links")
+    return Finding(check, State.OK, f"{name} answers for {len(links)} links")

@@ -10,7 +10,7 @@ from sriov_agent import conf as options
 from sriov_agent.cmd.ctl.base import clean, sriovctl
 from sriov_agent.control import ask
 from sriov_agent.core.model import Segment, SwitchPort
-from sriov_agent.hook.loader import load
+from sriov_agent.hook.loader import loaded
 
 _COLUMNS = ("pf", "switch", "port", "vlan", "tagged", "network", "wanted", "open")
 
@@ -29,8 +29,8 @@ class FabricShow(Lister):
         app = sriovctl(self)
         wanted = app.store().fabric()
         links = sorted(wanted.keys() | set(app.store().switch_ports()), key=repr)
-        hook = load(app.conf)
-        seen = hook.read(links) if hook.required else {}
+        with loaded(app.conf) as hook:
+            seen = hook.read(links) if hook.required else {}
         return _COLUMNS, [
             _row(link, segment, wanted.get(link, frozenset()), seen.get(link))
             for link in links

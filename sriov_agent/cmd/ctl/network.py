@@ -9,7 +9,7 @@ from cliff.show import ShowOne
 from sriov_agent.cmd.ctl.base import clean, sriovctl
 from sriov_agent.core import fields
 from sriov_agent.exceptions import InvalidField
-from sriov_agent.hook.loader import load
+from sriov_agent.hook.loader import loaded
 from sriov_agent.sources.neutron import Neutron
 
 if TYPE_CHECKING:
@@ -76,7 +76,8 @@ def _network_number(app: "Sriovctl", network_id: str) -> int:
     :raises Refused: if the device manager has none
     :raises InvalidField: if it can be no VLAN
     """
-    number = load(app.conf).network_number(network_id)
+    with loaded(app.conf) as hook:
+        number = hook.network_number(network_id)
     if not 1 <= number <= fields.MAX_VLAN:
         raise InvalidField(
             "vlan", number, f"the network's VN id is no VLAN 1..{fields.MAX_VLAN}: give --vlan"

@@ -274,8 +274,13 @@ class Agent:
     def _reschedule(self, report: Report, scope: Scope) -> None:
         now = time.monotonic()
         for port, entry in report.ports.items():
-            if port in scope and entry.state not in SETTLED and _to_be_tried(entry.unmet):
+            if port not in scope or entry.state in SETTLED:
+                continue
+            if _to_be_tried(entry.unmet):
                 self._backoff.failed(port, now)
+            else:
+                # What was due is tried; the answer that is waited for wakes.
+                self._backoff.succeeded(port)
         for port in self._backoff.known() - {HOST}:
             if port not in report.ports or report.ports[port].state in SETTLED:
                 self._backoff.succeeded(port)

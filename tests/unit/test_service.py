@@ -14,8 +14,9 @@ from oslo_config import cfg
 
 from sriov_agent import conf as options
 from sriov_agent.backoff import Backoff
-from sriov_agent.core.state import PortBinding
-from sriov_agent.exceptions import ConfigError
+from sriov_agent.core.report import PortReport, PortState, Report
+from sriov_agent.core.state import PortBinding, Scope
+from sriov_agent.exceptions import ConfigError, Pending
 from sriov_agent.service import Agent
 from sriov_agent.sources.ports import Ports
 from tests.topology import port_id, port_mac
@@ -179,6 +180,19 @@ def test_a_configuration_that_cannot_work_is_named(tmp_path, text, named):
     with pytest.raises(ConfigError) as error:
         Agent(Host(tmp_path, text).conf)
     assert named in str(error.value)
+
+
+def test_what_is_waited_for_is_not_tried_again_when_it_was_due_before(tmp_path):
+    def unmet(why):
+        entry = PortReport(port_id=port_id(1), state=PortState.UNMET, unmet=(why,))
+        return Report(ports={port_id(1): entry})
+
+    agent = Agent(Host(tmp_path, MAPPED).conf)
+    scope = Scope(frozenset({port_id(1)}))
+    agent._reschedule(unmet("VLAN 15 not seen open"), scope)
+    assert agent._backoff.known() == {port_id(1)}
+    agent._reschedule(unmet(f"VLAN 15 not seen open: {Pending.SENTENCE}"), scope)
+    assert agent._backoff.known() == frozenset()
 
 
 def due_at(backoff):

@@ -33,7 +33,15 @@ from sriov_agent.core.model import (
     Uplink,
     VfSettings,
 )
-from sriov_agent.core.plan import concerned, pending, plan, segments_on, untried
+from sriov_agent.core.plan import (
+    concerned,
+    pending,
+    plan,
+    possible,
+    segments_on,
+    unrecorded,
+    untried,
+)
 from sriov_agent.core.report import Report, report
 from sriov_agent.core.state import (
     ALL,
@@ -186,7 +194,8 @@ class Reconciler:
         for _ in range(MAX_ROUNDS):
             observed, desired, planned = self._decide(bindings, seen, scope)
             tried = pending(planned, tried)
-            actions = untried(planned, tried)
+            lacking = unrecorded(tried)
+            actions = possible(untried(planned, tried), lacking)
             if not actions:
                 break
             if any(isinstance(action, SetFabric) for action in actions):
@@ -194,10 +203,12 @@ class Reconciler:
                     link: segments_on(link, open_, desired, observed)
                     for link, open_ in observed.fabric.items()
                 }
-            for action in actions:
-                outcome = self._apply(action)
-                tried.update(outcome)
-                applied += [action] if not outcome[action] else []
+            for each in actions:
+                for action in possible((each,), lacking):
+                    outcome = self._apply(action)
+                    tried.update(outcome)
+                    lacking += unrecorded(outcome)
+                    applied += [action] if not outcome[action] else []
             self._look_again(seen, actions)
         else:
             LOG.error("still changing after %d rounds: %s", MAX_ROUNDS, actions)

@@ -23,7 +23,7 @@ from sriov_agent.core.model import (
     SwitchPort,
     VfSettings,
 )
-from sriov_agent.core.plan import pending, plan, untried
+from sriov_agent.core.plan import pending, plan, possible, unrecorded, untried
 from sriov_agent.core.report import Report, report
 from sriov_agent.core.state import (
     ALL,
@@ -99,12 +99,16 @@ class Simulator:
             desired = intent(bindings, seen)
             planned = plan(desired, seen, scope)
             tried = pending(planned, tried)
-            actions = untried(planned, tried)
+            lacking = unrecorded(tried)
+            actions = possible(untried(planned, tried), lacking)
             if not actions:
                 break
-            for action in actions:
-                watch(action)
-                tried |= self.apply(action, refuses)
+            for each in actions:
+                for action in possible((each,), lacking):
+                    watch(action)
+                    outcome = self.apply(action, refuses)
+                    tried |= outcome
+                    lacking += unrecorded(outcome)
         failed = {action: reason for action, reason in tried.items() if reason}
         return report(desired, seen, failed), not actions
 

@@ -3,10 +3,10 @@
 
 A pass plans in rounds: observe, plan, apply, until nothing is left to plan. Order within a
 round comes from the list; order across rounds comes from what was seen. A VF is programmed
-only when its claim was seen recorded. A VLAN is closed on the fabric only when no VF was seen
-in it, and a claim is dropped only when its VF was seen released. So a step that failed holds
-back exactly the steps that need it, and the next pass goes on from wherever the last one
-stopped.
+only after its claim was recorded, which the same round may do: see :func:`possible`. A VLAN is
+closed on the fabric only when no VF was seen in it, and a claim is dropped only when its VF was
+seen released. So a step that failed holds back exactly the steps that need it, and the next pass
+goes on from wherever the last one stopped.
 """
 
 import dataclasses
@@ -37,12 +37,14 @@ def plan(desired: Desired, observed: Observed, scope: Scope = ALL) -> tuple[Acti
 
     What is absent from ``observed`` is unknown and nothing is planned for it.
     """
+    claims = tuple(_claims(desired, observed, scope))
+    recorded = {**observed.claims, **_recorded_first(claims, desired)}
     return (
-        *_claims(desired, observed, scope),
+        *claims,
         *_fabric(desired, observed, scope),
-        *_vfs(desired, observed, scope),
+        *_vfs(desired, observed, recorded, scope),
         *_set_once(desired, observed, scope),
-        *_interfaces(desired, observed, scope),
+        *_interfaces(desired, observed, recorded, scope),
         *_drops(desired, observed, scope),
     )
 
@@ -101,6 +103,27 @@ def untried(actions: Collection[Action], tried: Collection[Action]) -> tuple[Act
     return tuple(left)
 
 
+def unrecorded(tried: Mapping[Action, str]) -> list[Claim]:
+    """The claims that could not be recorded."""
+    return [a.claim for a, why in tried.items() if why and isinstance(a, RecordClaim)]
+
+
+def possible(actions: Collection[Action], lacking: Collection[Claim]) -> tuple[Action, ...]:
+    """``actions`` less what needs one of these claims, which could not be recorded."""
+    if not lacking:
+        return tuple(actions)
+    vfs = {(claim.pf, claim.index) for claim in lacking}
+    ports = {claim.port_id for claim in lacking}
+    left: list[Action] = []
+    for action in actions:
+        if isinstance(action, SetVfs):
+            kept = tuple(each for each in action.changes if (action.pf, each[0]) not in vfs)
+            left += [SetVfs(action.pf, kept)] if kept else []
+        elif not (isinstance(action, WriteInterface) and action.port_id in ports):
+            left.append(action)
+    return tuple(left)
+
+
 def wanted_of(vf: Vf, pf: Pf, claim: Claim | None, desired: Desired) -> VfSettings:
     """The settings this VF should have, as far as its driver knows them; none if not ours."""
     if claim is None or claim.port_id in desired.held or vf.excluded:
@@ -116,13 +139,25 @@ def wanted_of(vf: Vf, pf: Pf, claim: Claim | None, desired: Desired) -> VfSettin
     return settings.without(pf.unsupported)
 
 
-def _claims(desired: Desired, observed: Observed, scope: Scope) -> Iterator[Action]:
+def _claims(desired: Desired, observed: Observed, scope: Scope) -> Iterator[RecordClaim]:
     for port, claim in sorted(desired.claims.items()):
         if port in scope and observed.claims.get(port) != claim:
             yield RecordClaim(claim)
     for claim in _orphans(desired, observed):
         if claim.port_id in scope:
             yield RecordClaim(claim)
+
+
+def _recorded_first(claims: Collection[RecordClaim], desired: Desired) -> dict[str, Claim]:
+    """Of the claims that are recorded first those of ports that are to have their VF, by port.
+
+    Whether a MAC is to be set that is seen already is known of a claim that was seen.
+    """
+    return {
+        claim.port_id: claim
+        for claim in (action.claim for action in claims)
+        if desired.claims.get(claim.port_id) == claim and not claim.unset
+    }
 
 
 def _orphans(desired: Desired, observed: Observed) -> list[Claim]:
@@ -196,8 +231,10 @@ def _in_use(
     return frozenset(segment for segment in seen if segment.vlan in vlans)
 
 
-def _vfs(desired: Desired, observed: Observed, scope: Scope) -> Iterator[Action]:
-    claims = {claim.vf: claim for claim in observed.claims.values() if claim.port_id in scope}
+def _vfs(
+    desired: Desired, observed: Observed, recorded: Mapping[str, Claim], scope: Scope
+) -> Iterator[Action]:
+    claims = {claim.vf: claim for claim in recorded.values() if claim.port_id in scope}
     for address, pf in sorted(observed.pfs.items()):
         changes: list[tuple[int, VfSettings]] = []
         for vf in pf.vfs:
@@ -230,10 +267,12 @@ def _whole(change: VfSettings, wanted: VfSettings) -> VfSettings:
     return change
 
 
-def _interfaces(desired: Desired, observed: Observed, scope: Scope) -> Iterator[Action]:
+def _interfaces(
+    desired: Desired, observed: Observed, recorded: Mapping[str, Claim], scope: Scope
+) -> Iterator[Action]:
     for port, interface in sorted(desired.interfaces.items()):
-        recorded = observed.claims.get(port) == desired.claims[port]
-        if port in scope and recorded and observed.interfaces.get(port) != interface:
+        claimed = recorded.get(port) == desired.claims[port]
+        if port in scope and claimed and observed.interfaces.get(port) != interface:
             yield WriteInterface(port, interface)
     keep = desired.interfaces.keys() | desired.held | desired.unmet.keys()
     traced = {claim.vf for claim in _orphans(desired, observed)}

@@ -7,6 +7,7 @@ message, each with a true length, so this reader counts them up to ``IFLA_NUM_VF
 believing the list's length. Source: ``include/uapi/linux/if_link.h``, ``net/core/rtnetlink.c``.
 """
 
+import binascii
 import functools
 import struct
 from collections.abc import Iterable, Iterator
@@ -30,6 +31,8 @@ _IFLA_INFO_KIND = 1
 _IFLA_NUM_VF, _IFLA_VFINFO_LIST, _IFLA_EXT_MASK, _IFLA_PERM_ADDRESS = 21, 22, 29, 54
 _WITH_VFS = struct.pack("=HHI", 8, _IFLA_EXT_MASK, _RTEXT_FILTER_VF | _RTEXT_FILTER_SKIP_STATS)
 _IFLA_VF_INFO = 1
+#: ``ifla_vf_mac``; a VF's number and one value; its number and two.
+_MAC, _ONE, _PAIR = struct.Struct("=HHI32s"), struct.Struct("=HHII"), struct.Struct("=HHIII")
 _VF_MAC, _VF_VLAN, _VF_SPOOFCHK, _VF_LINK_STATE, _VF_RATE, _VF_TRUST = 1, 2, 4, 5, 6, 9
 
 #: ``IFLA_VF_LINK_STATE_*`` by value.
@@ -97,7 +100,7 @@ def set_request(index: int, changes: Iterable[tuple[int, VfSettings]], sequence:
 
     What the kernel takes as one attribute is sent whole: 0 for the partner that is not asked.
     """
-    vfs = b"".join(_vf_info(vf, change) for vf, change in changes)
+    vfs = b"".join([_vf_info(vf, change) for vf, change in changes])
     body = _IFINFOMSG.pack(0, 0, index, 0, 0)
     body += _ATTRIBUTE.pack(_ATTRIBUTE.size + len(vfs), _IFLA_VFINFO_LIST) + vfs
     length = _NLMSG_HEADER.size + len(body)
@@ -106,34 +109,21 @@ def set_request(index: int, changes: Iterable[tuple[int, VfSettings]], sequence:
 
 
 def _vf_info(vf: int, change: VfSettings) -> bytes:
-    """One ``IFLA_VF_INFO``, packed at once: its attributes' lengths are their payloads' and 4."""
-    form = "=HH"
-    values: list[int | bytes] = []
+    """One ``IFLA_VF_INFO``; the length of an attribute is that of its payload and 4."""
+    info = b""
     if change.mac is not None:
-        form += "HHI32s"
-        values += 40, _VF_MAC, vf, bytes.fromhex(change.mac.replace(":", ""))
+        info = _MAC.pack(40, _VF_MAC, vf, binascii.unhexlify(change.mac.replace(":", "")))
     if change.vlan is not None or change.qos is not None:
-        form += "HHIII"
-        values += 16, _VF_VLAN, vf, change.vlan or 0, change.qos or 0
+        info += _PAIR.pack(16, _VF_VLAN, vf, change.vlan or 0, change.qos or 0)
     if change.spoofchk is not None:
-        form += "HHII"
-        values += 12, _VF_SPOOFCHK, vf, change.spoofchk
+        info += _ONE.pack(12, _VF_SPOOFCHK, vf, change.spoofchk)
     if change.trust is not None:
-        form += "HHII"
-        values += 12, _VF_TRUST, vf, change.trust
+        info += _ONE.pack(12, _VF_TRUST, vf, change.trust)
     if change.link_state is not None:
-        form += "HHII"
-        values += 12, _VF_LINK_STATE, vf, LINK_STATES.index(change.link_state)
+        info += _ONE.pack(12, _VF_LINK_STATE, vf, LINK_STATES.index(change.link_state))
     if change.min_tx_rate is not None or change.max_tx_rate is not None:
-        form += "HHIII"
-        values += 16, _VF_RATE, vf, change.min_tx_rate or 0, change.max_tx_rate or 0
-    whole = _form(form)
-    return whole.pack(whole.size, _IFLA_VF_INFO, *values)
-
-
-@functools.lru_cache
-def _form(form: str) -> struct.Struct:
-    return struct.Struct(form)
+        info += _PAIR.pack(16, _VF_RATE, vf, change.min_tx_rate or 0, change.max_tx_rate or 0)
+    return _ATTRIBUTE.pack(_ATTRIBUTE.size + len(info), _IFLA_VF_INFO) + info
 
 
 def sequence_of(message: bytes) -> int:

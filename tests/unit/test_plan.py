@@ -15,7 +15,7 @@ from sriov_agent.core.actions import (
 )
 from sriov_agent.core.intent import intent
 from sriov_agent.core.model import RELEASED, VfSettings
-from sriov_agent.core.plan import concerned, pending, plan, untried
+from sriov_agent.core.plan import concerned, pending, plan, possible, unrecorded, untried
 from sriov_agent.core.state import Bindings, Desired, Interface, Scope
 from tests.topology import (
     LEAF_A,
@@ -69,17 +69,38 @@ def test_a_vf_that_is_excluded_is_not_claimed_for_the_xml_that_names_it():
     assert actions == (RemoveInterface(port_id(1)),)
 
 
-def test_first_the_claim_and_the_fabric_then_what_was_seen_recorded():
-    assert planned(binding(1), on=[pf(PF_A)]) == (
-        RecordClaim(claim(1, PF_A, 0)),
-        SetFabric(LEAF_A, carried(15)),
-    )
-    opened = {LEAF_A: carried(15)}
-    claims = {port_id(1): claim(1, PF_A, 0)}
-    assert planned(binding(1), on=[pf(PF_A)], claims=claims, fabric=opened) == (
+def test_first_the_claim_and_the_fabric_then_what_needs_them():
+    needing = (
         changes(mac=port_mac(1), vlan=15, qos=0),
         WriteInterface(port_id(1), interface(binding(1), PF_A, 0)),
     )
+    assert planned(binding(1), on=[pf(PF_A)]) == (
+        RecordClaim(claim(1, PF_A, 0)),
+        SetFabric(LEAF_A, carried(15)),
+        *needing,
+    )
+    opened = {LEAF_A: carried(15)}
+    claims = {port_id(1): claim(1, PF_A, 0)}
+    assert planned(binding(1), on=[pf(PF_A)], claims=claims, fabric=opened) == needing
+
+
+def test_whose_claim_could_not_be_recorded_has_nothing_done_that_needs_it():
+    actions = planned(binding(1), binding(2), on=[pf(PF_A)])
+    (first, second), fabric, vfs, *files = actions[:2], *actions[2:]
+    tried = {first: "disk full", second: ""}
+    assert unrecorded(tried) == [claim(1, PF_A, 0)]
+    assert possible(actions, []) == actions
+    assert possible((fabric, vfs, *files), unrecorded(tried)) == (
+        fabric,
+        SetVfs(PF_A, vfs.changes[1:]),
+        files[1],
+    )
+    assert possible((vfs, *files), [claim(1, PF_A, 0), claim(2, PF_A, 1)]) == ()
+
+
+def test_a_mac_that_is_seen_already_is_set_only_once_its_claim_was_seen():
+    actions = planned(binding(1), on=[pf(PF_A, vf(PF_A, 0, VfSettings(mac=port_mac(1))))])
+    assert [type(action) for action in actions] == [RecordClaim, SetFabric]
 
 
 def test_a_release_takes_xml_and_settings_back_then_closes_and_forgets():

@@ -75,12 +75,10 @@ def told(seen, port=PORT):
 
 def test_the_vf_is_claimed_and_the_fabric_opened_before_it_is_plugged():
     seen = host(vf(PF_A, 0), claims={}, interfaces={}, fabric={LEAF_A: frozenset()})
-    assert planned(seen, PORT) == (RecordClaim(CLAIM), SetFabric(LEAF_A, carried(15)))
+    needing = SetVfs(PF_A, ((0, BEFORE),)), WriteInterface(ID, interface(PORT, PF_A, 0))
+    assert planned(seen, PORT) == (RecordClaim(CLAIM), SetFabric(LEAF_A, carried(15)), *needing)
     seen = host(vf(PF_A, 0), interfaces={})
-    assert planned(seen, PORT) == (
-        SetVfs(PF_A, ((0, BEFORE),)),
-        WriteInterface(ID, interface(PORT, PF_A, 0)),
-    )
+    assert planned(seen, PORT) == needing
 
 
 @pytest.mark.parametrize(

@@ -49,9 +49,11 @@ class Asking:
         """Have it asked, ``after`` so many seconds at the latest."""
         with self._condition:
             at = self._clock() + after
+            sooner = at < min(self._due.values(), default=float("inf"))
             self._due[what] = min(at, self._due.get(what, at))
             self._ports |= set(port_ids)
-            self._condition.notify()
+            if sooner:
+                self._condition.notify()
 
     def stop(self) -> None:
         """Have :meth:`run` return after the question it is at."""

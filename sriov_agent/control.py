@@ -2,11 +2,14 @@
 """The agent's local socket, by which ``sriovctl`` asks the running agent for something.
 
 One JSON object on a line is answered by one: ``{"op": "reconcile"}`` by ``{}`` after a pass over
-everything, and what cannot be done by ``{"error": SENTENCE}``. Only root and the agent's own user
-are answered. The device manager has such a socket too.
+everything, and what cannot be done by ``{"error": SENTENCE}``. Only root, the agent's own user and
+its group's members are answered; where it runs as root, root alone. The device manager has such a
+socket too.
 """
 
+import array
 import contextlib
+import grp
 import json
 import os
 import socket
@@ -23,6 +26,10 @@ Json = object
 
 _REQUEST_BYTES = 1 << 16
 _PEER = struct.Struct("=iII")
+#: Source: ``include/uapi/asm-generic/socket.h``; Python has no name for it.
+_SO_PEERGROUPS = 59
+#: As much as Python takes of a socket option: 256 groups.
+_GROUPS_BYTES = 1024
 
 
 class Control:
@@ -57,7 +64,7 @@ class Control:
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             self.path.unlink(missing_ok=True)
-            before = os.umask(0o177)
+            before = os.umask(0o117 if os.getegid() else 0o177)
             try:
                 self._server = socketserver.ThreadingUnixStreamServer(str(self.path), Handler)
             finally:
@@ -77,9 +84,11 @@ class Control:
 
     def _answer(self, connection: socket.socket, line: bytes) -> Json:
         peer = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _PEER.size)
-        _, user, _ = _PEER.unpack(peer)
-        if user not in (0, os.getuid()):
-            return {"error": f"user {user} may not ask the agent: be root"}
+        _, user, group = _PEER.unpack(peer)
+        if user not in (0, os.geteuid()):
+            ours = os.getegid()
+            if not ours or ours not in {group, *_peer_groups(connection)}:
+                return {"error": f"user {user} may not ask the agent: be root{_or_group(ours)}"}
         try:
             request = json.loads(line)
             operation = self.operations[request["op"]]
@@ -89,6 +98,23 @@ class Control:
             return operation() or {}
         except SriovAgentError as error:
             return {"error": str(error)}
+
+
+def _peer_groups(connection: socket.socket) -> "array.array[int]":
+    """The supplementary groups of who is connected; none of somebody with too many."""
+    groups = array.array("I")
+    with contextlib.suppress(OSError):
+        groups.frombytes(connection.getsockopt(socket.SOL_SOCKET, _SO_PEERGROUPS, _GROUPS_BYTES))
+    return groups
+
+
+def _or_group(group: int) -> str:
+    if not group:
+        return ""
+    try:
+        return f", or in the group {grp.getgrgid(group).gr_name}"
+    except KeyError:
+        return f", or in the group {group}"
 
 
 def ask(path: Path, operation: str, seconds: float) -> Mapping[str, Any]:

@@ -2,6 +2,7 @@
 """SQLite as the agent uses it: WAL, short transactions, a schema version."""
 
 import contextlib
+import os
 import sqlite3
 import threading
 import time
@@ -76,7 +77,7 @@ class Database:
 
         :raises Unavailable: if the file belongs to a later version of the agent
         """
-        self.path.parent.mkdir(parents=True, exist_ok=True)
+        self._make()
         connection = sqlite3.connect(self.path, timeout=_BUSY_SECONDS, isolation_level=None)
         connection.row_factory = sqlite3.Row
         # In WAL mode what was committed outlives the process, and a power cut all VFs.
@@ -95,6 +96,24 @@ class Database:
             connection.close()
             raise
         return connection
+
+    def _make(self) -> None:
+        """An empty file, where there is none: its group may write it, unless the umask says no.
+
+        What root makes in another user's directory is that user's: the agent may not be root.
+        """
+        directory = self.path.parent
+        directory.mkdir(parents=True, exist_ok=True)
+        try:
+            made = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o664)
+        except FileExistsError:
+            return
+        try:
+            if os.geteuid() == 0:
+                owner = directory.stat()
+                os.fchown(made, owner.st_uid, owner.st_gid)
+        finally:
+            os.close(made)
 
     @staticmethod
     def _version_of(connection: sqlite3.Connection) -> int:

@@ -289,7 +289,11 @@ def agent(process: Process | None, raw: bool) -> Iterator[Finding]:
     needed = ["CAP_NET_ADMIN", *(["CAP_NET_RAW"] if raw else [])]
     lacking = [name for name in needed if not process.capabilities >> CAPABILITIES[name] & 1]
     if lacking:
-        mend = "systemctl edit sriov-agent: [Service] AmbientCapabilities=" + " ".join(needed)
+        file, directory = "system/sriov-agent.service", "system"
+        if "CAP_NET_ADMIN" not in lacking:
+            file, directory = "lldp-raw.conf", "system/sriov-agent.service.d"
+        mend = f"install -m 644 -D -t /etc/systemd/{directory} /opt/sriov-agent/etc/systemd/{file}"
+        mend += "; systemctl daemon-reload; systemctl restart sriov-agent"
         why = f"user {process.user} lacks {', '.join(lacking)}"
         yield Finding("agent rights", State.ERROR, why, mend)
     else:

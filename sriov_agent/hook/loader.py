@@ -25,6 +25,8 @@ def load(conf: cfg.ConfigOpts) -> Hook:
         )
     except exception.NoMatches as error:
         raise ConfigError(f"[fabric] hook: no driver {name!r} in {NAMESPACE}") from error
+    except ImportError as error:
+        raise ConfigError(f"[fabric] hook: {name!r} cannot be loaded ({error})") from error
     hook = found.driver
     if not isinstance(hook, Hook):
         raise ConfigError(f"[fabric] hook: {name!r} is no {Hook.__name__}")

@@ -128,7 +128,11 @@ def test_the_agents_rights_are_those_it_needs():
     assert states(doctor.agent(service, raw=False)) == [State.OK, State.OK]
     _, rights = doctor.agent(service, raw=True)
     assert (rights.state, rights.found) == (State.ERROR, "user 998 lacks CAP_NET_RAW")
-    assert "AmbientCapabilities=CAP_NET_ADMIN CAP_NET_RAW" in rights.mend
+    assert "/etc/systemd/system/sriov-agent.service.d " in rights.mend
+    assert "lldp-raw.conf" in rights.mend
+    _, rights = doctor.agent(replace(service, capabilities=1 << 13), raw=True)
+    assert rights.found == "user 998 lacks CAP_NET_ADMIN"
+    assert "system/sriov-agent.service;" in rights.mend
 
 
 @pytest.mark.parametrize(

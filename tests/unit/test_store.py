@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The agent's own record on a real file."""
 
+import os
+import stat
 from dataclasses import replace
 
 import pytest
@@ -177,6 +179,34 @@ def test_a_record_that_cannot_be_read_is_unknown_and_not_empty(tmp_path):
             call()
     with pytest.raises(Unavailable):
         store.record(ON_1)
+
+
+def mode_and_owner(path):
+    found = path.stat()
+    return stat.S_IMODE(found.st_mode), found.st_uid, found.st_gid
+
+
+@pytest.mark.parametrize(("mask", "mode"), [(0o022, 0o644), (0o007, 0o660), (0o077, 0o600)])
+def test_the_umask_says_who_else_may_use_the_file(tmp_path, mask, mode):
+    before = os.umask(mask)
+    try:
+        Store(tmp_path / "agent.db").claims()
+    finally:
+        os.umask(before)
+    for path in tmp_path.iterdir():
+        assert stat.S_IMODE(path.stat().st_mode) == mode
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
+def test_what_root_makes_belongs_to_whom_the_directory_does_and_what_is_there_stays(tmp_path):
+    os.chown(tmp_path, 4001, 4002)
+    Store(tmp_path / "agent.db").claims()
+    made = {mode_and_owner(path)[1:] for path in tmp_path.iterdir()}
+    assert made == {(4001, 4002)}
+    theirs = tmp_path / "theirs.db"
+    theirs.touch(0o600)
+    Store(theirs).claims()
+    assert mode_and_owner(theirs) == (0o600, 0, 0)
 
 
 def test_what_the_last_pass_made_of_lldp_is_kept(store):

@@ -8,6 +8,14 @@ from sriov_agent.fabric.switch.base import Login, Switch
 
 NAMESPACE = "sriov_agent.switch"
 
+#: The extra that has what a driver of this project takes.
+EXTRAS = {
+    "openconfig": "fabric",
+    "junos": "fabric",
+    "linux-bridge": "fabric",
+    "generic-switch": "generic-switch",
+}
+
 
 def load(name: str, login: Login) -> Switch:
     """The driver of this name, for one switch.
@@ -22,6 +30,9 @@ def load(name: str, login: Login) -> Switch:
         )
     except exception.NoMatches as error:
         raise ConfigError(f"{where}: no driver {name!r} that can be loaded: {error}") from error
+    except ImportError as error:
+        mend = f": pip install 'sriov-agent[{EXTRAS[name]}]'" if name in EXTRAS else ""
+        raise ConfigError(f"{where}: {name!r} cannot be loaded ({error}){mend}") from error
     switch = found.driver
     if not isinstance(switch, Switch):
         raise ConfigError(f"{where}: {name!r} is no {Switch.__name__}")

@@ -29,8 +29,8 @@ def refused(host, *command):
 def test_aliases_ranges_and_blacklist_from_first_to_last(host):
     rows(host, "port", "create", "--net", "DMZ CORE", "web")
     assert rows(host, "vlan", "list") == [
-        {"alias": "CORE", "vlan": 102, "ports": 1},
-        {"alias": "DMZ", "vlan": 101, "ports": 1},
+        {"alias": "CORE", "vlan": 102, "ports": 1, "taps": 0},
+        {"alias": "DMZ", "vlan": 101, "ports": 1, "taps": 0},
     ]
     assert rows(host, "vlan", "add", "FOO", "1000") == {"alias": "FOO", "vlan": 1000}
     assert rows(host, "vlan", "blacklist", "1001") == [{"first": 1001, "last": 1001}]
@@ -99,7 +99,7 @@ def test_all_that_is_wrong_with_any_is_told_and_nothing_is_created(host):
     ("arguments", "named"),
     [
         (["--net", ""], "expected [PHYSICAL_NETWORK,]VLAN"),
-        (["--net", "100", "--vlan", "5"], "vlan 5: not with --net"),
+        (["--net", "100", "--vlan", "5"], "vlan '5': not with --net"),
         (["--net", "100", "--mac", MAC], "mac "),
         (["--net", "100", "--trunk", "5"], "trunk "),
         (["--net", "100 101", "--id", ID], "for one port only"),

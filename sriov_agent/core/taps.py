@@ -49,7 +49,7 @@ class Tap:
     @property
     def end(self) -> str:
         """The name of the bridge's end, where it is a veth pair."""
-        return f"sv{self.tap_id.replace('-', '')[:12]}"
+        return f"sv{self.tap_id[-12:]}"
 
     @property
     def alias(self) -> str:

@@ -176,3 +176,12 @@ def test_vlans_of_neutron_are_neutrons_to_change(tmp_path, command):
     assert "[agent] source is ml2" in refused(host, "vlan", *command)
     for listed in ("list", "range", "blacklist"):
         rows(host, "vlan", listed)
+
+
+def test_a_port_by_its_options_takes_an_alias_as_well_as_a_number(host):
+    first = host.create("--vlan", "DMZ", "web1")
+    assert (first["vlan"], first["alias"]) == (101, "DMZ")
+    assert host.create("--vlan", "DMZ", "web2")["vlan"] == 101
+    assert host.create("--vlan", "101", "web3")["alias"] == "DMZ"
+    assert host.create("web4")["vlan"] == 0
+    assert rows(host, "vlan", "list") == [{"alias": "DMZ", "vlan": 101, "ports": 3, "taps": 0}]

@@ -45,7 +45,7 @@ def pfs(app: "Sriovctl") -> dict[str, Pf]:
     domains = parts.domains(app.conf)
     if domains:
         try:
-            found = with_guests(found, domains.held())
+            found = with_guests(found, domains.held(), domains.reserved())
         except SriovAgentError as unanswered:
             found, errors = with_guests(found, None), {**errors, "libvirt": str(unanswered)}
     if errors and not found:

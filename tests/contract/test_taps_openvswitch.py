@@ -2,6 +2,7 @@
 """Host taps and mirrors on a real Open vSwitch in userspace, in a network namespace of its own."""
 
 import itertools
+import json
 import os
 import subprocess
 import time
@@ -20,6 +21,8 @@ from sriov_agent.taps import TapReconciler
 from tests.frames import PATIENCE, Leg
 from tests.switches import openvswitch
 from tests.topology import port_id
+from tests.unit import test_service
+from tests.unit.test_sriovctl import run
 
 pytestmark = pytest.mark.switch
 
@@ -208,3 +211,35 @@ def test_a_bridge_that_is_gone_in_the_meantime_makes_nothing(host, ovs):
     (why,) = host.agent.reconcile()
     assert why == ("tap tap101: bridge 'br-none': neither the kernel nor Open vSwitch has it")
     assert "tap101" not in ovs.vsctl("list-ports", BRIDGE)
+
+
+def test_sriovctl_asks_and_the_agent_makes_it_now_and_after_a_restart(ovs, tmp_path):
+    service = test_service.Host(
+        tmp_path,
+        f"[local]\nbridge = {BRIDGE}\novsdb_socket = {ovs.socket}\n"
+        "[sriov_nic]\nphysical_device_mappings = physnet2:no-such-pf\n",
+    )
+
+    def sriovctl(*command):
+        status, out, error = run("--config-file", str(tmp_path / "sriov-agent.conf"), *command)
+        assert status == 0, error
+        return out
+
+    before = interfaces()
+    with service.agent():
+        made = json.loads(
+            sriovctl("tap", "create", "DMZ", "--ip", "10.77.0.9/24", "--wait", "60", "-f", "json")
+        )
+        assert (made["name"], made["state"]) == ("tap101", "met")
+        assert ovs.vsctl("get", "port", "tap101", "tag") == "101"
+        sriovctl("tap", "create", "CORE", "--wait", "60")
+        sriovctl("mirror", "create", "w", "--source", "tap101", "--tap", "tap102", "--wait", "60")
+        assert '"sriov-agent-mirror"' in ovs.vsctl("-f", "json", "list", "mirror")
+    assert interfaces() - before == {"tap101", "tap102"}, "a stop takes nothing"
+    ovs.vsctl("del-port", "tap101")
+    with service.agent():
+        wait_until(lambda _: "tap101" in interfaces())
+        sriovctl("mirror", "delete", "w", "--wait", "60")
+        sriovctl("tap", "delete", "tap101", "tap102", "--wait", "60")
+        sriovctl("vlan", "delete", "DMZ", "CORE")
+    assert interfaces() == before

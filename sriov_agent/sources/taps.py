@@ -65,21 +65,23 @@ class TapRegistry:
             write_vlans(db, vlans)
         return tap
 
-    def create_mirror(self, mirror: Mirror) -> None:
+    def create_mirror(self, mirror_id: str, name: str, *, source: str, tap: str) -> Mirror:
         """Add a mirror.
 
         :raises InvalidField: if it cannot be; the ports of this host are no sources
         """
         with self.database.transaction() as db:
             for port in bound(db):
-                if mirror.source in (port.port_id, port.document.get("name")):
+                if source in (port.port_id, port.document.get("name")):
                     raise InvalidField(
                         "source",
-                        mirror.source,
+                        source,
                         "a port has a VF, whose frames pass the NIC and no bridge of this host: "
                         "name a port of the tap's bridge",
                     )
+            mirror = Mirror(mirror_id=mirror_id, name=name, source=source, tap=tap)
             _write(db, _read(db).with_mirror(mirror))
+        return mirror
 
 
 def _number(vlans: Vlans, vlan: int | str) -> tuple[int, Vlans]:

@@ -11,7 +11,6 @@ from contextlib import ExitStack, closing, suppress
 import pytest
 from pyroute2 import netns
 
-from sriov_agent.core.taps import Mirror
 from sriov_agent.host.bridge import KernelTaps
 from sriov_agent.host.openvswitch import OpenVswitch
 from sriov_agent.sources.ports import Ports
@@ -52,9 +51,7 @@ class Host:
 
     def mirror(self, source, tap):
         mirror_id = port_id(next(self.numbers))
-        self.registry.create_mirror(
-            Mirror(mirror_id=mirror_id, name="watch", source=source, tap=tap)
-        )
+        self.registry.create_mirror(mirror_id, "watch", source=source, tap=tap)
 
     def delete_all(self):
         wanted = self.registry.taps()

@@ -106,10 +106,7 @@ def test_a_port_of_a_vf_is_no_source(host):
     host.create("--id", ID, "--vlan", "101", "web1")
     for source in ("web1", ID):
         said = refused(host, "mirror", "create", "watch", "--source", source, "--tap", "tap101")
-        assert "source" in said
-    assert "a port has a VF, whose frames pass the NIC and no bridge" in refused(
-        host, "mirror", "create", "watch", "--source", "web1", "--tap", "tap101"
-    )
+        assert "a port has a VF, whose frames pass the NIC and no bridge" in said
 
 
 def test_a_tap_needs_a_bridge(tmp_path):

@@ -12,7 +12,7 @@ from sriov_agent.core.tap_actions import (
     SetUp,
     SetVlan,
 )
-from sriov_agent.core.taps import Mirror, Tap, Taps, Tee, free_name
+from sriov_agent.core.taps import Tap, Taps, Tee, free_name
 from sriov_agent.exceptions import InvalidField, Unavailable
 from sriov_agent.sources.ports import Ports
 from sriov_agent.sources.taps import TapRegistry
@@ -51,9 +51,8 @@ class Host:
         return self.registry.create(port_id(next(self.numbers)), vlan=vlan, **given)
 
     def mirror(self, name="watch", source="vnet0", tap="tap101"):
-        mirror = Mirror(mirror_id=port_id(next(self.numbers)), name=name, source=source, tap=tap)
-        self.registry.create_mirror(mirror)
-        return mirror
+        mirror_id = port_id(next(self.numbers))
+        return self.registry.create_mirror(mirror_id, name, source=source, tap=tap)
 
     def reconcile(self):
         return self.agent.reconcile()

@@ -146,10 +146,9 @@ class MirrorCreate(ShowOne):
     def take_action(self, parsed_args: argparse.Namespace) -> Row:
         app, given = sriovctl(self), parsed_args
         require_local(app)
-        mirror = Mirror(
-            mirror_id=str(uuid.uuid4()), name=given.name, source=given.source, tap=given.tap
+        mirror = app.taps().create_mirror(
+            str(uuid.uuid4()), given.name, source=given.source, tap=given.tap
         )
-        app.taps().create_mirror(mirror)
         _wait_until_met(app, mirror.mirror_id, f"mirror {mirror.name}", given.wait)
         return _shown_mirror(app, mirror.name)
 

@@ -4,6 +4,7 @@
 import dataclasses
 import functools
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from oslo_config import cfg
@@ -17,9 +18,13 @@ from sriov_agent.host.lldp.discovery import Source as LldpSource
 from sriov_agent.host.lldp.lldpd import Lldpd
 from sriov_agent.host.lldp.raw import Raw
 from sriov_agent.host.lldp.snmp import Credentials, Snmp
+from sriov_agent.host.openvswitch import OpenVswitch
 from sriov_agent.sources.base import Source
 from sriov_agent.sources.local import Local
 from sriov_agent.sources.ports import Ports
+from sriov_agent.sources.taps import TapRegistry
+from sriov_agent.store import Store
+from sriov_agent.taps import TapReconciler
 
 if TYPE_CHECKING:
     from sriov_agent.libvirt.domains import Domains
@@ -84,6 +89,24 @@ def domains(
             f"with pip ({error})"
         ) from error
     return Domains(conf.libvirt.uri, changed, read_only=read_only)
+
+
+def taps(conf: cfg.ConfigOpts, store: Store) -> TapReconciler | None:
+    """What looks after host taps, where ports are the operator's own."""
+    if conf.agent.source != "local":
+        return None
+    try:
+        from sriov_agent.host.bridge import KernelTaps  # noqa: PLC0415
+
+        kernel = KernelTaps()
+    except ModuleNotFoundError:
+        kernel = None
+    return TapReconciler(
+        source=TapRegistry(Ports(options.ports_path(conf))),
+        kernel=kernel,
+        openvswitch=OpenVswitch(Path(conf.local.ovsdb_socket)),
+        record=store,
+    )
 
 
 def source(conf: cfg.ConfigOpts, counters: Counters) -> Source:

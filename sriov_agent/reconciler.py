@@ -21,7 +21,7 @@ from sriov_agent.core.actions import (
     SetVfs,
     WriteInterface,
 )
-from sriov_agent.core.guests import Held, with_guests
+from sriov_agent.core.guests import Held, Reserved, with_guests
 from sriov_agent.core.intent import intent
 from sriov_agent.core.lldp import believed, links
 from sriov_agent.core.model import (
@@ -93,6 +93,8 @@ class Domains(Protocol):
     """What guests have; see :class:`sriov_agent.libvirt.domains.Domains`."""
 
     def held(self) -> Iterable[Held]: ...
+
+    def reserved(self) -> Iterable[Reserved]: ...
 
 
 class Interfaces(Protocol):
@@ -167,6 +169,8 @@ class Reconciler:
         self.follow_lldp = follow_lldp
         self.clock = clock
         self._looked: dict[str, float] = {}
+        #: What networks of libvirt gave away when it last answered.
+        self._reserved: tuple[Reserved, ...] = ()
         #: What was made last of what LLDP said and how often links came and went.
         self._traced: tuple[object, dict[str, Cabling]] = None, {}
         self._flaps: dict[str, tuple[int, float]] = {}
@@ -258,7 +262,8 @@ class Reconciler:
         held, errors = self._held()
         now = self.clock()
         pfs, pf_errors = self.host.pfs(again)
-        seen.pfs, seen.pf_errors = with_guests(pfs, held), {**pf_errors, **errors}
+        seen.pfs = with_guests(pfs, held, self._reserved)
+        seen.pf_errors = {**pf_errors, **errors}
         looked_at = self.host.looked_at
         self._looked.update(dict.fromkeys(looked_at, now))
         if seen.looked is not None:
@@ -267,6 +272,8 @@ class Reconciler:
     def _held(self) -> tuple[Iterable[Held] | None, dict[str, str]]:
         """What running domains have, ``None`` if that cannot be told, and why."""
         try:
+            if self.domains:
+                self._reserved = tuple(self.domains.reserved())
             return (self.domains.held() if self.domains else ()), {}
         except SriovAgentError as error:
             return None, {"libvirt": str(error)}

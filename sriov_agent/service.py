@@ -6,6 +6,7 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 
 from oslo_config import cfg
 from oslo_context.context import RequestContext
@@ -64,6 +65,8 @@ class Agent:
             at_once=not hook.required,
             failed=lambda: self.counters.count("fabric.failed"),
         )
+        self.taps = parts.taps(conf, self.store)
+        self._taps_unmet: tuple[str, ...] = ()
         self.links = LinkWatch(self._link_changed)
         excluded = options.excluded_vfs(conf)
         self.inventory = Inventory(parts.mappings(conf), Netlink(), excluded=excluded)
@@ -259,6 +262,9 @@ class Agent:
             LOG.exception("a pass over %s failed", scope)
             self._failed()
             return
+        if scope == ALL:
+            self._look_after_taps()
+        report = replace(report, unmet=report.unmet + self._taps_unmet)
         self.source.tell(report)
         self._reschedule(report, scope)
         self._say(report, scope)
@@ -266,6 +272,15 @@ class Agent:
         states = [entry.state for entry in report.ports.values()]
         unmet = len(states) - sum(state in SETTLED for state in states)
         self._systemd.tell(STATUS=f"{len(states)} ports, {unmet} of them unmet")
+
+    def _look_after_taps(self) -> None:
+        try:
+            self._taps_unmet = tuple(self.taps.reconcile()) if self.taps else ()
+        except SriovAgentError as error:
+            self._taps_unmet = (str(error),)
+        except Exception as error:
+            LOG.exception("a pass over the taps failed")
+            self._taps_unmet = (f"taps: {error!r}",)
 
     def _failed(self) -> None:
         self.counters.count("passes.failed")

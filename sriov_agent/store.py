@@ -7,7 +7,7 @@ source, the interface XML and the kernel.
 
 import json
 import sqlite3
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from sriov_agent.core.lldp import as_json as neighbor_json
 from sriov_agent.core.model import Cabling, KnownCabling, LldpId, Segment, SwitchPort
 from sriov_agent.core.report import PortReport, Report
 from sriov_agent.core.state import Claim
+from sriov_agent.core.tap_plan import Status
 from sriov_agent.core.topology import pf_json
 from sriov_agent.database import Database
 
@@ -67,6 +68,8 @@ _VIEWS = (
     "CREATE TABLE fabric (link TEXT PRIMARY KEY, wanted TEXT NOT NULL) STRICT",
 )
 
+_TAPS = ("CREATE TABLE tap_status (key TEXT PRIMARY KEY, status TEXT NOT NULL) STRICT",)
+
 _PFS = ("CREATE TABLE pf (address TEXT PRIMARY KEY, pf TEXT NOT NULL) STRICT",)
 
 
@@ -74,7 +77,7 @@ class Store:
     """The record in one SQLite file. All methods raise ``Unavailable`` if it cannot be used."""
 
     def __init__(self, path: Path) -> None:
-        self.database = Database(path, _SCHEMA, _VIEWS, _PFS)
+        self.database = Database(path, _SCHEMA, _VIEWS, _PFS, _TAPS)
 
     def claims(self) -> dict[str, Claim]:
         """Every claim by port id."""
@@ -210,6 +213,20 @@ class Store:
             )
             for row in rows
         }
+
+    def taps(self) -> list[Status]:
+        """Taps and mirrors that were made or were to be, and how the last pass left them."""
+        with self.database.reading() as db:
+            rows = db.execute("SELECT status FROM tap_status ORDER BY rowid").fetchall()
+        said = [json.loads(row["status"]) for row in rows]
+        return [Status(**{**status, "unmet": tuple(status["unmet"])}) for status in said]
+
+    def save_taps(self, statuses: Sequence[Status]) -> None:
+        """Keep exactly these."""
+        rows = [(status.key, json.dumps(asdict(status))) for status in statuses]
+        with self.database.transaction() as db:
+            db.execute("DELETE FROM tap_status")
+            db.executemany("INSERT INTO tap_status VALUES (?, ?)", rows)
 
     def counters(self) -> dict[str, int]:
         """What was counted since the agent started, by name."""

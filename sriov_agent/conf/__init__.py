@@ -120,6 +120,19 @@ AGENT_OPTS = [
 AGENT_SOURCE = cfg.StrOpt("agent-source", choices=SOURCES, help="Instead of [agent] source.")
 
 LOCAL_OPTS = [
+    cfg.StrOpt(
+        "bridge",
+        default="",
+        help=(
+            "Bridge that sriovctl tap create puts host taps in: one of the kernel's that filters "
+            "VLANs, or one of Open vSwitch. Empty: each is to name its own."
+        ),
+    ),
+    cfg.StrOpt(
+        "ovsdb_socket",
+        default="/run/openvswitch/db.sock",
+        help="Socket of this host's Open vSwitch database; of use to host taps alone.",
+    ),
     cfg.FloatOpt(
         "poll_interval",
         default=0.5,

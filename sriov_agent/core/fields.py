@@ -5,6 +5,7 @@ Each function returns the canonical value or raises
 :class:`~sriov_agent.exceptions.InvalidField` naming the field.
 """
 
+import ipaddress
 import re
 
 from sriov_agent.exceptions import InvalidField
@@ -19,6 +20,9 @@ _MAC = re.compile(r"[0-9a-f]{2}(:[0-9a-f]{2}){5}")
 _PCI = re.compile(r"[0-9a-f]{4}:[0-9a-f]{2}:[01][0-9a-f]\.[0-7]")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:-]{0,63}")
 _ALIAS = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,31}")
+_NETDEV = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,14}")
+#: What ``net.ipv4.conf`` has beside the interfaces.
+_NOT_NETDEVS = frozenset({"all", "default"})
 
 
 def port_id(value: object, field: str = "id") -> str:
@@ -75,6 +79,35 @@ def alias(value: object, field: str = "alias") -> str:
             field, value, "an alias is a letter, then letters, digits, '_', '.' or '-', at most 32"
         )
     return text
+
+
+def netdev(value: object, field: str = "netdev") -> str:
+    """A network interface's name: letters, digits and ``_ . -``, at most 15 (IFNAMSIZ)."""
+    text = _text(value, field, "a network interface's name")
+    if not _NETDEV.fullmatch(text) or text in _NOT_NETDEVS:
+        raise InvalidField(
+            field,
+            value,
+            "an interface is letters, digits, '_', '.' or '-', at most 15, and not 'all' or "
+            "'default'",
+        )
+    return text
+
+
+def address(value: object, field: str = "ip") -> str:
+    """A host's IPv4 or IPv6 address with the length of its prefix, as ``10.0.0.1/24``."""
+    text = _text(value, field, "an address")
+    try:
+        found = ipaddress.ip_interface(text)
+    except ValueError:
+        found = None
+    if found is None or "/" not in text or "%" in text:
+        raise InvalidField(
+            field, value, "expected ADDRESS/PREFIX, as 10.0.0.1/24 or 2001:db8::1/64"
+        )
+    if found.ip.is_multicast or found.ip.is_unspecified:
+        raise InvalidField(field, value, "no address of a host")
+    return str(found)
 
 
 def integer(value: object, field: str, low: int, high: int) -> int:

@@ -18,17 +18,41 @@ class Held:
     netdev: str = ""
 
 
-def with_guests(pfs: Mapping[str, Pf], held: Iterable[Held] | None) -> dict[str, Pf]:
-    """The PFs, whose VFs tell which running domain has them.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reserved:
+    """What an active network of libvirt gives its guests, one each and by its own choice.
+
+    :param pf: netdev of the PF whose VFs these are, "" if they are named one by one
+    """
+
+    network: str
+    pf: str = ""
+    addresses: frozenset[str] = frozenset()
+    netdevs: frozenset[str] = frozenset()
+
+    def includes(self, pf: Pf, vf: Vf) -> bool:
+        """Whether a guest may get this VF of this PF."""
+        named = vf.address in self.addresses or (vf.netdev or "") in self.netdevs
+        return named or (bool(self.pf) and pf.netdev == self.pf)
+
+
+def with_guests(
+    pfs: Mapping[str, Pf], held: Iterable[Held] | None, reserved: Iterable[Reserved] = ()
+) -> dict[str, Pf]:
+    """The PFs, whose VFs tell which running domain has them, or which network may give them away.
 
     :param held: what running domains have; ``None``: it is unknown, so a VF that could be in
         a guest is taken to be in one
     """
+    networks = list(reserved)
     devices = None if held is None else list(held)
     by_address = {device.address: device.domain for device in devices or () if device.address}
     by_netdev = {device.netdev: device.domain for device in devices or () if device.netdev}
 
-    def seen(vf: Vf) -> Vf:
+    def seen(pf: Pf, vf: Vf) -> Vf:
+        theirs = [each.network for each in networks if each.includes(pf, vf)]
+        if theirs and not vf.held_by:
+            vf = replace(vf, held_by=f"libvirt's network {theirs[0]} may give it to a guest")
         if devices is None:
             held_by = vf.held_by or UNANSWERED
             return replace(vf, domain=None, held_by=held_by) if vf.passed_through else vf
@@ -36,4 +60,7 @@ def with_guests(pfs: Mapping[str, Pf], held: Iterable[Held] | None) -> dict[str,
         held_by = vf.held_by if vf.excluded else f"domain {domain} has it"
         return replace(vf, domain=domain, held_by=held_by) if domain else vf
 
-    return {address: replace(pf, vfs=tuple(map(seen, pf.vfs))) for address, pf in pfs.items()}
+    return {
+        address: replace(pf, vfs=tuple(seen(pf, vf) for vf in pf.vfs))
+        for address, pf in pfs.items()
+    }

@@ -26,12 +26,14 @@ class Vlans:
     :param ranges: where new aliases take their VLANs from
     :param blacklist: VLANs that no alias gets: asked for, or once named by number
     :param used: the ids of the ports in each VLAN that has some
+    :param taps: the names of the host taps in each VLAN that has some
     """
 
     aliases: Mapping[str, int] = field(default_factory=dict)
     ranges: tuple[Range, ...] = DEFAULT_RANGES
     blacklist: frozenset[int] = frozenset()
     used: Mapping[int, tuple[str, ...]] = field(default_factory=dict)
+    taps: Mapping[int, tuple[str, ...]] = field(default_factory=dict)
 
     def alias_of(self, vlan: object) -> str:
         """The alias that has the VLAN, "" if none has."""
@@ -39,7 +41,7 @@ class Vlans:
 
     def free(self, ranges: Iterable[Range]) -> list[int]:
         """VLAN ids of these ranges that an alias could take, the lowest first."""
-        taken = {*self.aliases.values(), *self.blacklist, *self.used}
+        taken = {*self.aliases.values(), *self.blacklist, *self.used, *self.taps}
         listed = {vlan for low, high in ranges for vlan in range(low, high + 1)}
         return sorted(listed - taken)
 
@@ -74,14 +76,16 @@ class Vlans:
         return replace(self, aliases={**self.aliases, alias: vlan})
 
     def without_alias(self, alias: str) -> "Vlans":
-        """Without an alias that no port uses.
+        """Without an alias that no port and no tap uses.
 
-        :raises InvalidField: if there is no such alias, or ports are in its VLAN
+        :raises InvalidField: if there is no such alias, or ports or taps are in its VLAN
         """
         if alias not in self.aliases:
             raise InvalidField("alias", alias, "no such alias; see sriovctl vlan list")
         if ports := self.used.get(self.aliases[alias]):
             raise InvalidField("alias", alias, f"in use by ports: {', '.join(ports)}")
+        if taps := self.taps.get(self.aliases[alias]):
+            raise InvalidField("alias", alias, f"in use by taps: {', '.join(taps)}")
         kept = {name: vlan for name, vlan in self.aliases.items() if name != alias}
         return replace(self, aliases=kept)
 

@@ -6,6 +6,7 @@ each time, so a libvirtd that was gone has nothing to catch up on.
 """
 
 import contextlib
+import errno
 import functools
 import logging
 import queue
@@ -17,10 +18,11 @@ from typing import Any
 
 import libvirt
 
-from sriov_agent.core.guests import Held
+from sriov_agent.core.guests import Held, Reserved
 from sriov_agent.core.state import Interface
 from sriov_agent.exceptions import InvalidField, Refused, SriovAgentError, Unavailable
 from sriov_agent.libvirt import nic, xml
+from sriov_agent.libvirt.network import reserved
 
 LOG = logging.getLogger(__name__)
 
@@ -91,6 +93,22 @@ class Domains:
                         case nic.Macvtap(netdev):
                             found.append(Held(domain=name, netdev=netdev))
         return found
+
+    def reserved(self) -> list[Reserved]:
+        """What active networks give their guests of the host's VFs.
+
+        :raises Unavailable: if libvirt does not answer
+        """
+        with self._errors("its networks cannot be listed"):
+            connection = self._connected()
+            try:
+                found = connection.listAllNetworks(libvirt.VIR_CONNECT_LIST_NETWORKS_ACTIVE)
+            except libvirt.libvirtError as error:
+                if _has_no_networks(error):
+                    return []
+                raise
+            listed = [reserved(str(each.XMLDesc())) for each in found]
+        return [each for each in listed if each]
 
     def attach(self, name: str, interface: Interface, *, live: bool, config: bool) -> None:
         """Give a port's VF to a domain: the running one, ``live``, its definition, ``config``.
@@ -366,6 +384,13 @@ class Domains:
             return self._connection is not None and bool(self._connection.isAlive())
         except libvirt.libvirtError:
             return False
+
+
+def _has_no_networks(error: libvirt.libvirtError) -> bool:
+    """Whether this libvirt has no driver for networks, or its daemon of that is not installed."""
+    code = error.get_error_code()
+    absent = code == libvirt.VIR_ERR_SYSTEM_ERROR and error.get_int1() == errno.ENOENT
+    return bool(absent or code == libvirt.VIR_ERR_NO_SUPPORT)
 
 
 def _open(open_: Callable[[str], Any], uri: str, answer: "queue.SimpleQueue[Any]") -> None:

@@ -9,12 +9,16 @@ import xml.etree.ElementTree as ET
 from dataclasses import dataclass
 
 from sriov_agent.core import fields
+from sriov_agent.core.guests import Reserved
 from sriov_agent.exceptions import InvalidField
 from sriov_agent.libvirt import nic
 from sriov_agent.libvirt.nic import Nic, Rate, Vlans
 
 #: hostdev: a VF for each guest, by PCI; passthrough: by macvtap; bridge: one of Open vSwitch.
 MODES = ("hostdev", "passthrough", "bridge")
+
+#: Modes in which guests are on the devices that are listed: VFs by PCI, or macvtaps on netdevs.
+_GIVING = frozenset({"hostdev", "passthrough", "private", "vepa", "bridge"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -134,6 +138,27 @@ def element(pool: Pool) -> ET.Element:
         nic.append_bandwidth(group, portgroup.inbound, portgroup.outbound)
         nic.append_vlans(group, portgroup.vlans)
     return root
+
+
+def reserved(text: str) -> Reserved | None:
+    """What an active network gives its guests of the host's VFs, whoever defined it; ``None`` if
+    it is of no such kind.
+
+    :raises InvalidField: if it is no network
+    """
+    try:
+        root = ET.fromstring(text)  # noqa: S314 - libvirtd's own
+        forward = root.find("forward")
+        if forward is None or forward.get("mode") not in _GIVING:
+            return None
+        return Reserved(
+            network=root.findtext("name", ""),
+            pf=nic.get(forward, "pf", "dev"),
+            addresses=frozenset(nic.read_address(each) for each in forward.iterfind("address")),
+            netdevs=frozenset(each.get("dev", "") for each in forward.iterfind("interface")),
+        )
+    except (ET.ParseError, ValueError) as error:
+        raise InvalidField("network", text, str(error)) from error
 
 
 def pool(text: str) -> Pool | None:

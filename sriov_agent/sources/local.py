@@ -7,9 +7,11 @@ import threading
 
 from sriov_agent.core.report import Report
 from sriov_agent.core.state import Bindings
+from sriov_agent.core.taps import Taps
 from sriov_agent.exceptions import SriovAgentError
 from sriov_agent.sources.base import Wake
 from sriov_agent.sources.ports import Ports
+from sriov_agent.sources.taps import TapRegistry
 
 LOG = logging.getLogger(__name__)
 
@@ -22,14 +24,16 @@ class Local:
 
     def __init__(self, ports: Ports, poll_interval: float) -> None:
         self.ports = ports
+        self.taps = TapRegistry(ports)
         self.poll_interval = poll_interval
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
         self._known: set[tuple[str, str]] = set()
+        self._known_taps = Taps()
 
     def start(self, wake: Wake) -> None:
         with contextlib.suppress(SriovAgentError):
-            self._known = self._rows()
+            self._known, self._known_taps = self._rows(), self.taps.taps()
         self._thread = threading.Thread(target=self._watch, args=(wake,), name="local")
         self._thread.start()
 
@@ -66,7 +70,10 @@ class Local:
                     rows = self._rows()
                     changed = {port_id for port_id, _ in self._known ^ rows}
                     self._known = rows
-                    if changed:
+                    taps, self._known_taps = self._known_taps, self.taps.taps()
+                    if taps != self._known_taps:
+                        wake(None)
+                    elif changed:
                         wake(frozenset(changed))
         finally:
             connection.close()

@@ -64,6 +64,26 @@ _VLANS = (
     "INSERT INTO vlan_range VALUES (101, 4094)",
 )
 
+_TAPS = (
+    """
+    CREATE TABLE tap (
+        name TEXT PRIMARY KEY,
+        tap_id TEXT NOT NULL UNIQUE,
+        bridge TEXT NOT NULL,
+        vlan INTEGER NOT NULL,
+        addresses TEXT NOT NULL
+    ) STRICT
+    """,
+    """
+    CREATE TABLE mirror (
+        name TEXT PRIMARY KEY,
+        mirror_id TEXT NOT NULL UNIQUE,
+        source TEXT NOT NULL,
+        tap TEXT NOT NULL
+    ) STRICT
+    """,
+)
+
 #: Above every revision Neutron gives: nothing follows a deletion.
 _DELETED = 2**62
 #: How many ports that are not bound here are kept, against events that come late.
@@ -87,7 +107,7 @@ class Ports:
     """The table of ports. Every method raises ``Unavailable`` if the file cannot be used."""
 
     def __init__(self, path: Path) -> None:
-        self.database = Database(path, _SCHEMA, _QOS, _LOOKED_UP, _VLANS)
+        self.database = Database(path, _SCHEMA, _QOS, _LOOKED_UP, _VLANS, _TAPS)
         #: What was made of the rows last, beside what else; most are as they were.
         self._made: tuple[object, dict[sqlite3.Row, PortBinding | str]] = None, {}
 

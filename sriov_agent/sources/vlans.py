@@ -30,13 +30,13 @@ class Registry:
     def vlans(self) -> Vlans:
         """What is decided."""
         with self.database.reading() as db:
-            return _read(db)
+            return read_vlans(db)
 
     def change(self, decide: Callable[[Vlans], Vlans]) -> Vlans:
         """Decide on what is decided already; what then holds. If ``decide`` raises, nothing is."""
         with self.database.transaction() as db:
-            decided = decide(_read(db))
-            _write(db, decided)
+            decided = decide(read_vlans(db))
+            write_vlans(db, decided)
         return decided
 
     def create(
@@ -55,7 +55,7 @@ class Registry:
         specs = [spec for spec, _ in wanted]
         macs = {spec.mac for spec in specs if spec.mac}
         with self.database.transaction() as db:
-            vlans = _read(db).naming(spec.vlan for spec in specs if isinstance(spec.vlan, int))
+            vlans = read_vlans(db).naming(spec.vlan for spec in specs if isinstance(spec.vlan, int))
             for spec, others in wanted:
                 taken = macs | {str(port.document.get("mac")) for port in bound(db)}
                 try:
@@ -76,15 +76,19 @@ class Registry:
                     made.append(binding)
             if wrong:
                 raise together(wrong)
-            _write(db, vlans)
+            write_vlans(db, vlans)
         return made
 
 
-def _read(db: sqlite3.Connection) -> Vlans:
+def read_vlans(db: sqlite3.Connection) -> Vlans:
+    """What is decided about VLANs, in the caller's transaction."""
     used: dict[int, list[str]] = {}
     for port in bound(db):
         for vlan in _tags(port):
             used.setdefault(vlan, []).append(port.port_id)
+    taps: dict[int, list[str]] = {}
+    for row in db.execute("SELECT name, vlan FROM tap ORDER BY name"):
+        taps.setdefault(row["vlan"], []).append(row["name"])
     return Vlans(
         aliases={
             row["alias"]: row["vlan"]
@@ -95,6 +99,7 @@ def _read(db: sqlite3.Connection) -> Vlans:
         ),
         blacklist=frozenset(row["vlan"] for row in db.execute("SELECT * FROM vlan_blacklist")),
         used={vlan: tuple(ports) for vlan, ports in used.items()},
+        taps={vlan: tuple(names) for vlan, names in taps.items()},
     )
 
 
@@ -106,7 +111,8 @@ def _tags(port: Port) -> set[int]:
     return {vlan for vlan in said if isinstance(vlan, int) and vlan}
 
 
-def _write(db: sqlite3.Connection, vlans: Vlans) -> None:
+def write_vlans(db: sqlite3.Connection, vlans: Vlans) -> None:
+    """Keep what is decided about VLANs, in the caller's transaction."""
     db.execute("DELETE FROM vlan_alias")
     db.executemany("INSERT INTO vlan_alias VALUES (?, ?)", vlans.aliases.items())
     db.execute("DELETE FROM vlan_range")

@@ -3,7 +3,7 @@
 
 from dataclasses import replace
 
-from sriov_agent.core.guests import Held
+from sriov_agent.core.guests import Held, Reserved
 from sriov_agent.core.model import VfSettings
 from sriov_agent.exceptions import Unavailable
 from tests import topology
@@ -11,11 +11,14 @@ from tests.fakes.kernel import Kernel
 
 
 class Guests:
-    """``sriov_agent.reconciler.Domains``. ``away``: libvirtd does not answer."""
+    """``sriov_agent.reconciler.Domains``. ``away``: libvirtd does not answer.
+    ``networks``: what active ones give away.
+    """
 
     def __init__(self, kernel: Kernel) -> None:
         self.kernel = kernel
         self.away = False
+        self.networks: list[Reserved] = []
         self._found: dict[str, tuple[str, int, VfSettings]] = {}
 
     def start(self, domain: str, pf: str, index: int) -> None:
@@ -30,6 +33,11 @@ class Guests:
         vf = self.kernel.vf(pf, index)
         vf.driver = "igbvf"
         vf.settings = replace(vf.settings, mac=found.mac, vlan=found.vlan, qos=found.qos)
+
+    def reserved(self) -> list[Reserved]:
+        if self.away:
+            raise Unavailable("qemu:///system does not answer")
+        return list(self.networks)
 
     def held(self) -> list[Held]:
         if self.away:

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from sriov_agent.core.guests import UNANSWERED, Held, with_guests
+from sriov_agent.core.guests import UNANSWERED, Held, Reserved, with_guests
 from sriov_agent.core.model import RELEASED
 from sriov_agent.core.report import PortState
 from tests import neutron, topology
@@ -106,6 +106,38 @@ def test_while_libvirt_is_away_no_vf_that_may_be_in_a_guest_is_touched(plugged):
     plugged.reconcile()
     assert port_id(1) not in plugged.claims()
     assert len(plugged.claims()) == 7
+
+
+@pytest.mark.parametrize("said", [{"pf": "ens1"}, {"addresses": frozenset({VF_A0})}])
+def test_a_vf_that_a_network_of_libvirt_gives_away_is_not_the_agents(compute, said):
+    compute.guests.networks = [Reserved(network="fast", **said)]
+    pf = compute.kernel.pfs()[0][PF_A]
+    create(compute, 1, pci_slot=vf_address(PF_B, 0))
+    for number in range(2, 5):
+        create(compute, number)
+    theirs = {vf.address for vf in pf.vfs if compute.guests.networks[0].includes(pf, vf)}
+    assert VF_A0 in theirs
+    assert not theirs & {claim.vf for claim in compute.claims().values()}
+
+
+def test_a_network_that_came_later_takes_nothing_from_a_port(plugged):
+    plugged.guests.networks = [Reserved(network="fast", addresses=frozenset({VF_A0}))]
+    plugged.reconcile()
+    assert (plugged.report(1).state, plugged.report(1).domain) == (PortState.MET, "web1")
+    plugged.guests.end("web1")
+    plugged.reconcile()
+    delete(plugged, 1)
+    assert plugged.settings()[VF_A0] == RELEASED
+    assert not plugged.claims()
+
+
+def test_what_a_network_gives_away_is_remembered_while_libvirt_is_away(compute):
+    compute.guests.networks = [Reserved(network="fast", addresses=frozenset({VF_A0}))]
+    compute.reconcile()
+    compute.guests.away = True
+    for number in range(1, 9):
+        create(compute, number)
+    assert VF_A0 not in {claim.vf for claim in compute.claims().values()}
 
 
 def test_a_macvtap_is_told_by_its_netdev():

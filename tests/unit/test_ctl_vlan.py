@@ -29,8 +29,8 @@ def refused(host, *command):
 def test_aliases_ranges_and_blacklist_from_first_to_last(host):
     rows(host, "port", "create", "--net", "DMZ CORE", "web")
     assert rows(host, "vlan", "list") == [
-        {"alias": "CORE", "vlan": 102, "ports": 1},
-        {"alias": "DMZ", "vlan": 101, "ports": 1},
+        {"alias": "CORE", "vlan": 102, "ports": 1, "taps": 0},
+        {"alias": "DMZ", "vlan": 101, "ports": 1, "taps": 0},
     ]
     assert rows(host, "vlan", "add", "FOO", "1000") == {"alias": "FOO", "vlan": 1000}
     assert rows(host, "vlan", "blacklist", "1001") == [{"first": 1001, "last": 1001}]
@@ -99,7 +99,7 @@ def test_all_that_is_wrong_with_any_is_told_and_nothing_is_created(host):
     ("arguments", "named"),
     [
         (["--net", ""], "expected [PHYSICAL_NETWORK,]VLAN"),
-        (["--net", "100", "--vlan", "5"], "vlan 5: not with --net"),
+        (["--net", "100", "--vlan", "5"], "vlan '5': not with --net"),
         (["--net", "100", "--mac", MAC], "mac "),
         (["--net", "100", "--trunk", "5"], "trunk "),
         (["--net", "100 101", "--id", ID], "for one port only"),
@@ -176,3 +176,12 @@ def test_vlans_of_neutron_are_neutrons_to_change(tmp_path, command):
     assert "[agent] source is ml2" in refused(host, "vlan", *command)
     for listed in ("list", "range", "blacklist"):
         rows(host, "vlan", listed)
+
+
+def test_a_port_by_its_options_takes_an_alias_as_well_as_a_number(host):
+    first = host.create("--vlan", "DMZ", "web1")
+    assert (first["vlan"], first["alias"]) == (101, "DMZ")
+    assert host.create("--vlan", "DMZ", "web2")["vlan"] == 101
+    assert host.create("--vlan", "101", "web3")["alias"] == "DMZ"
+    assert host.create("web4")["vlan"] == 0
+    assert rows(host, "vlan", "list") == [{"alias": "DMZ", "vlan": 101, "ports": 3, "taps": 0}]

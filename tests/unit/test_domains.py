@@ -7,7 +7,7 @@ import threading
 
 import pytest
 
-from sriov_agent.core.guests import Held
+from sriov_agent.core.guests import Held, Reserved
 from sriov_agent.core.state import Interface
 from sriov_agent.exceptions import InvalidField, Refused, Unavailable
 from sriov_agent.libvirt import xml
@@ -153,3 +153,19 @@ def test_where_no_libvirt_answers_it_is_unavailable(opened, tmp_path):
     for _ in range(2):
         with pytest.raises(Unavailable, match="does not answer"):
             domains.held()
+
+
+def test_what_active_networks_give_away(opened, connection):
+    fast = connection.networkDefineXML(
+        "<network><name>fast</name><forward mode='passthrough'>"
+        "<interface dev='eth10'/></forward></network>"
+    )
+    domains = opened()
+    assert domains.reserved() == []
+    fast.create()
+    try:
+        assert domains.reserved() == [Reserved(network="fast", netdevs=frozenset({"eth10"}))]
+    finally:
+        fast.destroy()
+        fast.undefine()
+    assert domains.reserved() == []

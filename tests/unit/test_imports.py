@@ -29,20 +29,32 @@ MAY_IMPORT: Mapping[str, frozenset[str]] = {
     "web": frozenset(),
     "database": frozenset(),
     "conf": frozenset({"core"}),
+    "ovsdb": frozenset(),
+    "taps": frozenset({"core"}),
     "fabric": frozenset(
-        {"backoff", "conf", "control", "core", "counters", "database", "messaging", "secret"}
+        {
+            "backoff",
+            "conf",
+            "control",
+            "core",
+            "counters",
+            "database",
+            "messaging",
+            "ovsdb",
+            "secret",
+        }
         | OBSERVED
     ),
     "draw": frozenset({"core"}),
     "hook": frozenset({"core", "messaging", "secret"}),
-    "host": frozenset({"core"}),
+    "host": frozenset({"core", "ovsdb"}),
     "libvirt": frozenset({"core"}),
     "reconciler": frozenset({"core"}),
     "sources": frozenset({"core", "counters", "database", "messaging"}),
     "store": frozenset({"core", "database"}),
     "vpp": frozenset({"core"}),
     "picture": frozenset({"core", "sources", "store"}),
-    "parts": ADAPTERS | {"conf", "core", "counters"},
+    "parts": ADAPTERS | {"conf", "core", "counters", "taps"},
     "service": ADAPTERS
     | OBSERVED
     | {"backoff", "conf", "control", "core", "counters", "draw", "parts", "picture", "reconciler"}
@@ -61,9 +73,11 @@ NO_LIBRARIES = (
     "database",
     "draw",
     "exceptions",
+    "ovsdb",
     "reconciler",
     "store",
     "systemd",
+    "taps",
     "vpp",
     "web",
 )

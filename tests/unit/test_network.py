@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from lxml import etree
 
+from sriov_agent.core.guests import Reserved
 from sriov_agent.exceptions import InvalidField
 from sriov_agent.libvirt import network
 from sriov_agent.libvirt.network import Pool, Portgroup
@@ -240,3 +241,34 @@ def test_it_is_defined_listed_and_shown(host):
                 connection.networkLookupByName(name).destroy()
                 connection.networkLookupByName(name).undefine()
         connection.close()
+
+
+@pytest.mark.parametrize(
+    ("forward", "given"),
+    [
+        ("<forward mode='hostdev'><pf dev='enp59s0f0'/></forward>", {"pf": "enp59s0f0"}),
+        (
+            # as libvirt shows one that is active
+            "<forward mode='hostdev' managed='yes'><driver name='vfio'/><pf dev='enp59s0f0'/>"
+            "<address type='pci' domain='0x0000' bus='0x83' slot='0x13' function='0x3'/></forward>",
+            {"pf": "enp59s0f0", "addresses": frozenset({VFS[0]})},
+        ),
+        (
+            "<forward dev='eth10' mode='passthrough'><interface dev='eth10' connections='1'/>"
+            "<interface dev='eth11'/></forward>",
+            {"netdevs": frozenset({"eth10", "eth11"})},
+        ),
+        ("<forward mode='vepa'><interface dev='eth10'/></forward>", {"netdevs": {"eth10"}}),
+        ("<forward mode='nat' dev='eth10'><interface dev='eth10'/></forward>", None),
+        ("<forward/>", None),
+        ("", None),
+    ],
+)
+def test_what_an_active_network_gives_its_guests(forward, given):
+    said = network.reserved(f"<network><name>fast</name>{forward}</network>")
+    assert said == (None if given is None else Reserved(network="fast", **given))
+
+
+def test_what_is_no_network_gives_nothing_away():
+    with pytest.raises(InvalidField):
+        network.reserved("<network")

@@ -160,7 +160,7 @@ def test_a_table_that_cannot_be_read_is_unknown_and_not_empty(host):
         until(lambda: agent.counters.snapshot().get("passes.failed"))
         assert agent.store.status() == {port_id(1): before}
         connection = sqlite3.connect(path, isolation_level=None)
-        connection.execute("PRAGMA user_version=4")
+        connection.execute(f"PRAGMA user_version={len(host.ports.database.versions)}")
         connection.close()
         host.create(2)
         assert reported(agent, 2)["state"] == "unmet"

@@ -229,6 +229,7 @@ def test_a_record_of_an_earlier_version_is_kept(store):
         db.execute("DROP TABLE lldp")
         db.execute("DROP TABLE fabric")
         db.execute("DROP TABLE pf")
+        db.execute("DROP TABLE tap_status")
         db.execute("PRAGMA user_version=1")
     again = Store(store.database.path)
     assert again.claims() == {port_id(1): ON_1}

@@ -12,6 +12,7 @@ from oslo_config import cfg
 from sriov_agent import conf as options
 from sriov_agent.exceptions import ConfigError
 from sriov_agent.sources.ports import Ports
+from sriov_agent.sources.taps import TapRegistry
 from sriov_agent.sources.vlans import Registry
 from sriov_agent.store import Store
 
@@ -62,6 +63,10 @@ class Sriovctl(App):
     def registry(self) -> Registry:
         """What is decided about VLANs, where ports are the operator's."""
         return Registry(self.ports())
+
+    def taps(self) -> TapRegistry:
+        """What is decided about host taps and mirrors."""
+        return TapRegistry(self.ports())
 
     def store(self) -> Store:
         """The agent's own record."""

@@ -1,12 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the commands share."""
 
+import argparse
+import contextlib
+import math
 from typing import TYPE_CHECKING, cast
 
 from cliff.command import Command
 
 from sriov_agent import conf as options
 from sriov_agent import parts
+from sriov_agent.core import fields, netspec
 from sriov_agent.core.guests import with_guests
 from sriov_agent.core.model import Pf
 from sriov_agent.exceptions import ConfigError, SriovAgentError, Unavailable
@@ -41,7 +45,7 @@ def pfs(app: "Sriovctl") -> dict[str, Pf]:
     domains = parts.domains(app.conf)
     if domains:
         try:
-            found = with_guests(found, domains.held())
+            found = with_guests(found, domains.held(), domains.reserved())
         except SriovAgentError as unanswered:
             found, errors = with_guests(found, None), {**errors, "libvirt": str(unanswered)}
     if errors and not found:
@@ -59,6 +63,35 @@ def require_local(app: "Sriovctl") -> None:
     source = app.conf.agent.source
     if source != "local":
         raise ConfigError(f"[agent] source is {source}: ports and their VLANs are made in Neutron")
+
+
+def vlan_or_alias(text: str, low: int = 1) -> int | str:
+    """A VLAN id from ``low`` on, or the alias of one.
+
+    :raises InvalidField: if it is neither
+    """
+    if text.isascii() and text.isdigit():
+        return fields.integer(int(text), "vlan", low, fields.MAX_VLAN)
+    return netspec.alias(text, "vlan")
+
+
+def add_wait(parser: argparse.ArgumentParser, until: str) -> None:
+    """The option ``--wait SECONDS``, 0 if it is not given."""
+    parser.add_argument(
+        "--wait",
+        type=seconds,
+        default=0.0,
+        metavar="SECONDS",
+        help=f"wait until {until}, at most this long; exit status 1 if not",
+    )
+
+
+def seconds(text: str) -> float:
+    """A number of seconds, as argparse wants a type."""
+    with contextlib.suppress(ValueError):
+        if 0 <= (seconds := float(text)) < math.inf:
+            return seconds
+    raise argparse.ArgumentTypeError(f"expected a number of seconds, not {text!r}")
 
 
 def escaped(text: str) -> str:

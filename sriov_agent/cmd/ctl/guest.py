@@ -9,8 +9,8 @@ from cliff.command import Command
 
 from sriov_agent import conf as options
 from sriov_agent import parts
-from sriov_agent.cmd.ctl.base import sriovctl
-from sriov_agent.cmd.ctl.port import find, seconds
+from sriov_agent.cmd.ctl.base import seconds, sriovctl
+from sriov_agent.cmd.ctl.port import find
 from sriov_agent.core.state import Interface
 from sriov_agent.exceptions import ConfigError, Refused, Unavailable
 from sriov_agent.host.sysfs import Sysfs

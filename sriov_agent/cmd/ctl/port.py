@@ -2,9 +2,7 @@
 """``sriovctl port``."""
 
 import argparse
-import contextlib
 import itertools
-import math
 import time
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
@@ -17,7 +15,14 @@ from cliff.lister import Lister
 from cliff.show import ShowOne
 
 from sriov_agent import conf as options
-from sriov_agent.cmd.ctl.base import clean, escaped, require_local, sriovctl
+from sriov_agent.cmd.ctl.base import (
+    add_wait,
+    clean,
+    escaped,
+    require_local,
+    sriovctl,
+    vlan_or_alias,
+)
 from sriov_agent.core.model import LinkState, Segment
 from sriov_agent.core.netspec import DRIVERS, FORM, NetSpec, netspecs
 from sriov_agent.core.state import VNIC_TYPES
@@ -60,8 +65,8 @@ Json = object
 class PortCreate(ShowOne):
     """Create a port on this host; the agent gives it a VF.
 
-    With --net, VLAN is a number, or an alias that takes a VLAN when it is first used; see
-    sriovctl vlan list. With several, a port is created for each, or none if one is wrong.
+    VLAN is a number, or an alias that takes a VLAN when it is first used; see sriovctl vlan list.
+    With several networks in --net, a port is created for each, or none if one is wrong.
 
     Example: sriovctl port create --physical-network physnet2 --vlan 15 --wait 30 web1
     Example: sriovctl port create --net DMZ --net physnet2,100,02:00:00:00:00:01,macvtap router
@@ -81,7 +86,12 @@ class PortCreate(ShowOne):
             help="the network of a port, or of several between spaces; the physical network may be "
             f"left out where there is one; DRIVER is one of: {', '.join(DRIVERS)}",
         )
-        add("--vlan", type=int, default=0, help="VLAN id 1..4094; 0, the default: untagged")
+        add(
+            "--vlan",
+            default="",
+            metavar="VLAN",
+            help="VLAN id 1..4094, or an alias; 0, the default: untagged",
+        )
         add("--network", default="", help="Neutron network id, where the fabric asks for it")
         add(
             "--trunk",
@@ -107,7 +117,7 @@ class PortCreate(ShowOne):
         add("--link-state", default="auto", help=f"one of: {', '.join(LinkState)}")
         add("--min-tx-rate", type=int, default=0, metavar="MBIT/S", help="0: no guarantee")
         add("--max-tx-rate", type=int, default=0, metavar="MBIT/S", help="0: no limit")
-        _add_wait(parser, "the port is met")
+        add_wait(parser, "the port is met")
         return parser
 
     def take_action(
@@ -151,7 +161,7 @@ def _netspecs(
     """
     if not given.net:
         spec = NetSpec(
-            vlan=given.vlan,
+            vlan=vlan_or_alias(given.vlan or "0", low=0),
             physical_network=given.physical_network,
             mac=given.mac,
             vnic_type=given.vnic_type,
@@ -206,7 +216,7 @@ class PortDelete(Command):
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
         parser: argparse.ArgumentParser = super().get_parser(prog_name)
         parser.add_argument("port", nargs="+", help="id or name")
-        _add_wait(parser, "their VFs are released")
+        add_wait(parser, "their VFs are released")
         return parser
 
     def take_action(self, parsed_args: argparse.Namespace) -> None:
@@ -326,24 +336,6 @@ def find(app: "Sriovctl", wanted: str) -> Port:
             "port", wanted, f"several ports have this name: {ids}" if found else "no such port"
         )
     return found[0]
-
-
-def _add_wait(parser: argparse.ArgumentParser, until: str) -> None:
-    parser.add_argument(
-        "--wait",
-        type=seconds,
-        default=0.0,
-        metavar="SECONDS",
-        help=f"wait until {until}, at most this long; exit status 1 if not",
-    )
-
-
-def seconds(text: str) -> float:
-    """A number of seconds, as argparse wants a type."""
-    with contextlib.suppress(ValueError):
-        if 0 <= (seconds := float(text)) < math.inf:
-            return seconds
-    raise argparse.ArgumentTypeError(f"expected a number of seconds, not {text!r}")
 
 
 def _segments(text: str) -> list[Segment]:

@@ -23,15 +23,15 @@ Rows = tuple[tuple[str, ...], list[tuple[object, ...]]]
 
 
 class VlanList(Lister):
-    """List the aliases of VLANs, and how many ports are in each.
+    """List the aliases of VLANs, and how many ports and host taps are in each.
 
     Example: sriovctl vlan list
     """
 
     def take_action(self, parsed_args: argparse.Namespace) -> Rows:
         vlans = sriovctl(self).registry().vlans()
-        return ("alias", "vlan", "ports"), [
-            (name, vlan, len(vlans.used.get(vlan, ())))
+        return ("alias", "vlan", "ports", "taps"), [
+            (name, vlan, len(vlans.used.get(vlan, ())), len(vlans.taps.get(vlan, ())))
             for name, vlan in sorted(vlans.aliases.items())
         ]
 
@@ -70,7 +70,7 @@ class VlanAdd(ShowOne):
 
 
 class VlanDelete(Command):
-    """Delete aliases that no port uses, all or none; others may take their VLANs.
+    """Delete aliases that no port and no host tap uses, all or none; others may take their VLANs.
 
     Example: sriovctl vlan delete FOO
     """
@@ -160,7 +160,8 @@ def _given(text: str, field: str) -> Collection[int]:
 
 
 def _require_released(app: "Sriovctl") -> None:
-    """A VF that its guest has not left yet may still be in a VLAN that no port is in any more.
+    """A VF that its guest has not left yet may still be in a VLAN that no port is in any more, and
+    so may the interface of a tap.
 
     :raises Refused: if there could be one
     """
@@ -169,4 +170,10 @@ def _require_released(app: "Sriovctl") -> None:
         raise Refused(
             f"VFs of deleted ports are still in their VLANs: {', '.join(releasing)}; "
             "see sriovctl port list"
+        )
+    taps = {tap.tap_id for tap in app.taps().taps().taps.values()}
+    recorded = [each for each in app.store().taps() if each.noun == "tap"]
+    if releasing := sorted(each.name for each in recorded if each.key not in taps):
+        raise Refused(
+            f"deleted taps are still in their VLANs: {', '.join(releasing)}; see sriovctl tap list"
         )

@@ -3,6 +3,8 @@
 
 import dataclasses
 import re
+import subprocess
+import sys
 import xml.etree.ElementTree as ET
 
 import pytest
@@ -243,3 +245,16 @@ def test_another_bvi_is_in_the_way():
 def test_what_is_not_there_needs_no_removal():
     assert removal(there(), ["/tmp/other.sock"], [3]) == []
     assert everything(Observed()) == []
+
+
+def test_without_its_library_the_command_says_what_to_install():
+    program = (
+        "import sys; sys.modules['vpp_papi'] = None\n"
+        "from sriov_agent.cmd.ctl.app import main\n"
+        "sys.exit(main(['vpp', 'show']))"
+    )
+    said = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=False
+    )
+    assert said.returncode == 1
+    one_sentence(said.stderr, "vpp_papi", "pip install 'sriov-agent[vpp]'")

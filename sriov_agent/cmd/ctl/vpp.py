@@ -156,7 +156,7 @@ def _opened(socket: str) -> "Vpp":
     except ImportError as error:
         raise ConfigError(
             f"VPP's API needs vpp_papi, which cannot be loaded ({error}): "
-            "pip install sriov-agent[vpp], or use sriovctl vpp script"
+            "pip install 'sriov-agent[vpp]', or take sriovctl vpp script"
         ) from error
     return Vpp(socket)
 

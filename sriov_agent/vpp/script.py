@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """What VPP is to have, in the commands of its own command line, for one that has nothing yet.
 
-Source: VPP's "CLI reference": ``create vhost-user``, ``create loopback interface``, ``create
-sub-interfaces``, ``set interface l2 bridge``, ``set interface l2 tag-rewrite``, ``set interface ip
-table``.
+Source: VPP's "CLI reference", and how VPP 26.06 reads it: ``create vhost-user``, ``create loopback
+interface``, ``create sub-interfaces``, ``set interface l2 bridge``, ``set interface l2
+tag-rewrite``, ``set interface ip table``.
 """
 
 from sriov_agent.core import fields

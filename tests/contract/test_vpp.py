@@ -492,7 +492,7 @@ def test_the_script_comes_to_the_same(tmp_path):
                 host.do("vpp", "apply", "--socket", vpp.socket, *given)
             else:
                 (tmp_path / "script").write_text(host.do("vpp", "script", *given))
-                assert vpp.ctl("exec", tmp_path / "script").strip() == ""
+                vpp.ctl("exec", tmp_path / "script")
             found.append(untagged(observed(vpp)))
         finally:
             vpp.kill()

@@ -53,6 +53,7 @@ MAY_IMPORT: Mapping[str, frozenset[str]] = {
     "sources": frozenset({"core", "counters", "database", "messaging"}),
     "store": frozenset({"core", "database"}),
     "vpp": frozenset({"core"}),
+    "vpp_api": frozenset({"vpp"}),
     "picture": frozenset({"core", "sources", "store"}),
     "parts": ADAPTERS | {"conf", "core", "counters", "taps"},
     "service": ADAPTERS
@@ -61,7 +62,7 @@ MAY_IMPORT: Mapping[str, frozenset[str]] = {
     | {"web"},
     "cmd": ADAPTERS
     | {"conf", "control", "core", "counters", "fabric", "messaging", "parts", "service"}
-    | {"draw", "picture", "vpp"},
+    | {"draw", "picture", "vpp", "vpp_api"},
 }
 
 #: parts that import the standard library alone

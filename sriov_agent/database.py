@@ -2,6 +2,7 @@
 """SQLite as the agent uses it: WAL, short transactions, a schema version."""
 
 import contextlib
+import os
 import sqlite3
 import threading
 import time
@@ -52,7 +53,10 @@ class Database:
                 connection.execute(statement)
                 yield connection
         except (sqlite3.Error, OSError) as error:
-            raise Unavailable(f"{self.path}: {error}") from error
+            whose = (
+                "" if self._may_be_used() else f", and user {os.getuid()} may not use it: be root"
+            )
+            raise Unavailable(f"{self.path}: {error}{whose}") from error
 
     def _connection(self) -> sqlite3.Connection:
         """This thread's own."""
@@ -95,6 +99,12 @@ class Database:
             connection.close()
             raise
         return connection
+
+    def _may_be_used(self) -> bool:
+        """Whether this user has the rights; the directory's too, where SQLite keeps its WAL."""
+        there = next(path for path in (self.path, *self.path.parents) if os.access(path, os.F_OK))
+        asked = (there, there.parent) if there == self.path else (there,)
+        return all(os.access(path, os.R_OK | os.W_OK) for path in asked)
 
     @staticmethod
     def _version_of(connection: sqlite3.Connection) -> int:

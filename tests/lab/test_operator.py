@@ -212,7 +212,7 @@ def daemon(directory, config, *rights):
 def test_the_rights_of_the_agents_user_are_those_it_has(pf, rights, user, plain, raw):
     with tempfile.TemporaryDirectory(dir="/run") as name:
         directory = Path(name)
-        host = Host(directory, [pf["pci"]])
+        host = Host(directory, [pf["pci"]], lldp="sources = lldpd")
         os.chown(directory, user, user)
         with daemon(directory, host.config, *rights) as process:
             wait_until(lambda: state(host, "agent") == "ok")

@@ -117,20 +117,37 @@ def _or_group(group: int) -> str:
         return f", or in the group {group}"
 
 
-def ask(path: Path, operation: str, seconds: float) -> Mapping[str, Any]:
-    """Have the running agent do something, and wait until it is done; what it says then.
+def ask(path: Path, operation: str, seconds: float, peer: str = "sriov-agent") -> Mapping[str, Any]:
+    """Have a running daemon do something, and wait until it is done; what it says then.
 
-    :raises Unavailable: if no agent runs, or it does not answer in time
-    :raises Refused: if it says that it cannot
+    :param peer: the daemon
+    :raises Unavailable: if it does not run, or does not answer in time
+    :raises Refused: if it says that it cannot, or this user may not ask it
     """
     try:
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
             connection.settimeout(seconds)
             connection.connect(str(path))
             connection.sendall(json.dumps({"op": operation}).encode() + b"\n")
-            answer = json.loads(connection.makefile("rb").readline() or b"null")
-    except (OSError, ValueError) as error:
-        raise Unavailable(f"the agent does not answer on {path} ({error}): does it run?") from error
-    if not isinstance(answer, dict) or answer.get("error"):
-        raise Refused(str(answer["error"]) if answer else f"{path}: the agent ended")
+            line = connection.makefile("rb").readline()
+        answer = json.loads(line) if line else None
+    except PermissionError as error:
+        raise Refused(
+            f"user {os.getuid()} may not ask {peer} on {path}: be root, or in its group"
+        ) from error
+    except TimeoutError as error:
+        raise Unavailable(f"{peer} did not answer on {path} in {seconds:g} s: try again") from error
+    except OSError as error:
+        raise Unavailable(
+            f"{peer} does not answer on {path} ({error.strerror or error}): does it run? "
+            f"See: systemctl status {peer}"
+        ) from error
+    except (ValueError, RecursionError):
+        answer = ""
+    if answer is None:
+        raise Unavailable(f"{peer} ended before it answered on {path}: try again")
+    if not isinstance(answer, dict):
+        raise Refused(f"what answered on {path} speaks otherwise: is it {peer} of this version?")
+    if answer.get("error"):
+        raise Refused(str(answer["error"]))
     return answer

@@ -53,7 +53,9 @@ class Database:
                 connection.execute(statement)
                 yield connection
         except (sqlite3.Error, OSError) as error:
-            raise Unavailable(f"{self.path}: {error}") from error
+            denied = f", and user {os.getuid()} may not use it: be root, or in its group"
+            whose = "" if self._may_be_used() else denied
+            raise Unavailable(f"{self.path}: {error}{whose}") from error
 
     def _connection(self) -> sqlite3.Connection:
         """This thread's own."""
@@ -114,6 +116,12 @@ class Database:
                 os.fchown(made, owner.st_uid, owner.st_gid)
         finally:
             os.close(made)
+
+    def _may_be_used(self) -> bool:
+        """Whether this user has the rights; the directory's too, where SQLite keeps its WAL."""
+        there = next(path for path in (self.path, *self.path.parents) if os.access(path, os.F_OK))
+        asked = (there, there.parent) if there == self.path else (there,)
+        return all(os.access(path, os.R_OK | os.W_OK) for path in asked)
 
     @staticmethod
     def _version_of(connection: sqlite3.Connection) -> int:

@@ -7,7 +7,7 @@ source, the interface XML and the kernel.
 
 import json
 import sqlite3
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -69,6 +69,7 @@ _VIEWS = (
 )
 
 _TAPS = ("CREATE TABLE tap_status (key TEXT PRIMARY KEY, status TEXT NOT NULL) STRICT",)
+_OPENED = ("CREATE TABLE opened (link TEXT PRIMARY KEY, seen TEXT NOT NULL) STRICT",)
 
 _PFS = ("CREATE TABLE pf (address TEXT PRIMARY KEY, pf TEXT NOT NULL) STRICT",)
 
@@ -77,7 +78,7 @@ class Store:
     """The record in one SQLite file. All methods raise ``Unavailable`` if it cannot be used."""
 
     def __init__(self, path: Path) -> None:
-        self.database = Database(path, _SCHEMA, _VIEWS, _PFS, _TAPS)
+        self.database = Database(path, _SCHEMA, _VIEWS, _PFS, _TAPS, _OPENED)
 
     def claims(self) -> dict[str, Claim]:
         """Every claim by port id."""
@@ -169,15 +170,14 @@ class Store:
         rows = [(port, json.dumps(as_json(entry))) for port, entry in report.ports.items()]
         pfs = [(address, json.dumps(pf_json(pf))) for address, pf in report.pfs.items()]
         cabling = [(at, json.dumps(cabling_json(found))) for at, found in report.cabling.items()]
-        fabric = [
-            (json.dumps(asdict(link)), json.dumps([asdict(s) for s in sorted(wanted)]))
-            for link, wanted in report.fabric.items()
-        ]
+        fabric, opened = _segments(report.fabric), _segments(report.opened)
         with self.database.transaction() as db:
             db.execute("DELETE FROM pf")
             db.executemany("INSERT INTO pf VALUES (?, ?)", pfs)
             db.execute("DELETE FROM fabric")
             db.executemany("INSERT INTO fabric VALUES (?, ?)", fabric)
+            db.execute("DELETE FROM opened")
+            db.executemany("INSERT INTO opened VALUES (?, ?)", opened)
             db.execute("DELETE FROM lldp")
             db.executemany("INSERT INTO lldp VALUES (?, ?)", cabling)
             db.execute("DELETE FROM status")
@@ -199,20 +199,19 @@ class Store:
 
     def pfs(self) -> dict[str, dict[str, Any]]:
         """The PFs that the last pass saw, by address, as :func:`pf_json` made them."""
-        with self.database.transaction() as db:
+        with self.database.reading() as db:
             rows = db.execute("SELECT address, pf FROM pf").fetchall()
         return {row["address"]: json.loads(row["pf"]) for row in rows}
 
     def fabric(self) -> dict[SwitchPort, frozenset[Segment]]:
         """What the last pass wanted open on each link."""
         with self.database.reading() as db:
-            rows = db.execute("SELECT link, wanted FROM fabric").fetchall()
-        return {
-            _link(json.loads(row["link"])): frozenset(
-                Segment(**segment) for segment in json.loads(row["wanted"])
-            )
-            for row in rows
-        }
+            return _by_link(db.execute("SELECT link, wanted FROM fabric").fetchall())
+
+    def opened(self) -> dict[SwitchPort, frozenset[Segment]]:
+        """What the last pass saw open on each link; one that nobody told of is absent."""
+        with self.database.reading() as db:
+            return _by_link(db.execute("SELECT link, seen FROM opened").fetchall())
 
     def taps(self) -> list[Status]:
         """Taps and mirrors that were made or were to be, and how the last pass left them."""
@@ -258,6 +257,21 @@ def cabling_json(cabling: Cabling) -> dict[str, Any]:
         "switch_port": port.port_id.value if port else None,
         "reason": cabling.reason,
         "neighbors": [neighbor_json(neighbor) for neighbor in cabling.neighbors],
+    }
+
+
+def _segments(links: Mapping[SwitchPort, Iterable[Segment]]) -> list[tuple[str, str]]:
+    """Rows of segments by link; :func:`_by_link` reads them."""
+    return [
+        (json.dumps(asdict(link)), json.dumps([asdict(segment) for segment in sorted(segments)]))
+        for link, segments in links.items()
+    ]
+
+
+def _by_link(rows: Iterable[sqlite3.Row]) -> dict[SwitchPort, frozenset[Segment]]:
+    return {
+        _link(json.loads(link)): frozenset(Segment(**segment) for segment in json.loads(segments))
+        for link, segments in rows
     }
 
 

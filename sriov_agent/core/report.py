@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from sriov_agent.core.actions import (
@@ -61,8 +61,9 @@ class PortReport:
 class Report:
     """The host after a pass. ``unmet`` holds what belongs to no single port.
 
-    ``pfs`` are those that were seen; ``cabling`` is what is made of LLDP, by uplink, and
-    ``fabric`` what is to be open on each link.
+    ``pfs`` are those that were seen; ``cabling`` is what is made of LLDP, by uplink, ``fabric``
+    what is to be open on each link, and ``opened`` what was seen open; a link that nobody tells
+    of is in the latter not.
     """
 
     ports: Mapping[str, PortReport] = field(default_factory=dict)
@@ -70,6 +71,7 @@ class Report:
     pfs: Mapping[str, Pf] = field(default_factory=dict)
     cabling: Mapping[str, Cabling] = field(default_factory=dict)
     fabric: Mapping[SwitchPort, frozenset[Segment]] = field(default_factory=dict)
+    opened: Mapping[SwitchPort, frozenset[Segment]] = field(default_factory=dict)
 
 
 def report(
@@ -110,6 +112,7 @@ def report(
             **desired.fabric,
             **{at: segments_on(at, s, desired, observed) for at, s in observed.fabric.items()},
         },
+        opened=observed.fabric,
     )
 
 
@@ -234,6 +237,33 @@ def _unmet_fabric(
         for switch_port, seen in observed.fabric.items()
         if (extra := seen - segments_on(switch_port, seen, desired, observed))
     )
+
+
+def left_open(
+    vlans: Collection[int],
+    pfs: Collection[str],
+    *,
+    wanted: Mapping[SwitchPort, frozenset[Segment]],
+    opened: Mapping[SwitchPort, frozenset[Segment]],
+    ours: Collection[SwitchPort],
+) -> Iterator[str]:
+    """What keeps the VLANs of ports that are gone from being closed, a sentence for each link.
+
+    :param pfs: addresses of the PFs that the ports were on
+    :param wanted: what is to be open, for other ports
+    :param opened: what was seen open; a link that nobody told of is absent
+    :param ours: links on which the agent opened something that it has not seen closed
+    """
+    for link in sorted({*wanted, *opened, *ours}, key=str):
+        gone = set(vlans) - {segment.vlan for segment in wanted.get(link, ())}
+        if link.pf not in pfs or not gone:
+            continue
+        if link in opened:
+            if left := {segment for segment in opened[link] if segment.vlan in gone}:
+                yield f"VLAN {_vlans(left)} still open on {describe_port(link)}"
+        elif link in ours:
+            listed = ", ".join(map(str, sorted(gone)))
+            yield f"VLAN {listed} not seen closed on {describe_port(link)}: nobody tells"
 
 
 def _vlans(segments: Iterable[Segment]) -> str:

@@ -1,22 +1,38 @@
 # SPDX-License-Identifier: Apache-2.0
 """``sriovctl doctor`` on a real NIC: what it says is wrong is, and its own command mends it.
 
-And ``sriovctl topology``: what is drawn is there.
+And ``sriovctl topology``: what is drawn is there; ``sriovctl port delete --wait``: what it waited
+for is so.
+
+What the guest cannot be is tried elsewhere, in ``tests/unit/test_doctor.py``: a machine without an
+IOMMU is the one that the tests run on, or else a directory; a NIC whose firmware keeps LLDP frames
+is a recorded answer of one; a server whose clock is another is one that says so.
 """
 
+import contextlib
+import ctypes
 import json
+import os
+import shutil
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
 import pytest
 
-from tests.lab.agent import TOPOLOGY, Host
+from tests.lab.agent import DAEMON, TOPOLOGY, Host
+from tests.lab.nested import LIBVIRTD_CONF
+from tools.demo import witness
 from tools.demo.witness import run
 
 SEEN_SECONDS = 90
 RULES = Path("/etc/udev/rules.d/70-sriov.rules")
+LOADED = Path("/etc/modules-load.d/vfio.conf")
+NOBODY = 65534
+#: ``struct timex`` of ``adjtimex(2)``, as far as the fields that are set here.
+ADJ_MAXERROR, ADJ_STATUS, TIMEX_BYTES = 0x4, 0x10, 208
 
 
 @pytest.fixture(scope="module")
@@ -104,6 +120,129 @@ def test_the_older_agent_is_seen(host, tmp_path):
         process.kill()
         process.wait()
     wait_until(lambda: state(host, "other agent") == "ok")
+
+
+def test_the_iommu_of_the_guest_is_seen(host):
+    found = doctor(host)[1]["iommu"]
+    groups = len(os.listdir("/sys/kernel/iommu_groups"))
+    assert groups > 0
+    assert (found["state"], found["found"]) == ("ok", f"on, {groups} groups")
+
+
+def test_vfio_is_loaded_by_what_mends_it_and_at_the_next_boot(host):
+    if Path("/sys/bus/pci/drivers/vfio-pci").exists():
+        run("modprobe", "-r", "vfio-pci")
+    assert not LOADED.exists()
+    assert state(host, "vfio") == "warning"
+    try:
+        mended(host, "vfio")
+        assert state(host, "vfio") == "ok"
+        assert LOADED.read_text() == "vfio-pci\n"
+    finally:
+        LOADED.unlink(missing_ok=True)
+
+
+def test_a_libvirt_that_listens_is_told_from_one_that_has_crashed(host, tmp_path):
+    if not shutil.which("libvirtd"):
+        pytest.skip("libvirtd is not here: see make test")
+    assert state(host, "libvirt") == "warning"
+    config = tmp_path / "libvirtd.conf"
+    config.write_text(LIBVIRTD_CONF.format(log=tmp_path / "libvirtd.log"))
+    process = subprocess.Popen(["libvirtd", "--config", config], stderr=subprocess.DEVNULL)
+    try:
+        wait_until(lambda: state(host, "libvirt") == "ok")
+        found = doctor(host)[1]["libvirt"]["found"]
+        assert found == "listens on /run/libvirt/libvirt-sock"
+    finally:
+        process.kill()
+        process.wait()
+    assert Path("/run/libvirt/libvirt-sock").is_socket()
+    assert state(host, "libvirt") == "warning"
+
+
+def set_maxerror(microseconds):
+    """As whoever synchronizes the clock does it."""
+    timex = (ctypes.c_long * (TIMEX_BYTES // ctypes.sizeof(ctypes.c_long)))()
+    timex[0], timex[3] = ADJ_MAXERROR | ADJ_STATUS, microseconds
+    assert ctypes.CDLL(None).adjtimex(timex) >= 0
+
+
+def test_the_kernels_word_on_its_clock_is_told(host):
+    try:
+        set_maxerror(1000)
+        found = doctor(host)[1]["clock"]
+        assert (found["state"], found["found"]) == ("ok", "synchronized, the kernel says")
+    finally:
+        set_maxerror(16_000_000)
+    found = doctor(host)[1]["clock"]
+    assert (found["state"], "chrony" in found["mend"]) == ("warning", True)
+
+
+@contextlib.contextmanager
+def daemon(directory, config, *rights):
+    """The agent as a process with these rights, in a directory of its own."""
+    with (directory / "agent.log").open("a") as log:
+        process = subprocess.Popen(
+            ["setpriv", *rights, DAEMON, f"--config-file={config}"], stdout=log, stderr=log
+        )
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.wait()
+
+
+@pytest.mark.parametrize(
+    ("rights", "user", "plain", "raw"),
+    [
+        # What the service has with User=, and where the lab's Python is root's, the right to read.
+        (
+            (
+                *(f"--reuid={NOBODY}", "--clear-groups"),
+                *("--inh-caps=+net_admin,+dac_read_search",),
+                *("--ambient-caps=+net_admin,+dac_read_search",),
+            ),
+            *(NOBODY, "ok", "error"),
+        ),
+        (("--bounding-set=-net_admin,-net_raw",), 0, "error", "error"),
+        ((), 0, "ok", "ok"),
+    ],
+    ids=["service-user", "root-without", "root"],
+)
+def test_the_rights_of_the_agents_user_are_those_it_has(pf, rights, user, plain, raw):
+    with tempfile.TemporaryDirectory(dir="/run") as name:
+        directory = Path(name)
+        host = Host(directory, [pf["pci"]], lldp="sources = lldpd")
+        os.chown(directory, user, user)
+        with daemon(directory, host.config, *rights) as process:
+            wait_until(lambda: state(host, "agent") == "ok")
+            found = doctor(host)[1]
+            assert str(process.pid) in found["agent"]["found"]
+            assert found["agent rights"]["state"] == plain
+            assert f"user {user}" in found["agent rights"]["found"]
+            host = Host(directory, [pf["pci"]], lldp="sources = raw")
+            found = doctor(host)[1]["agent rights"]
+            assert found["state"] == raw
+            if raw == "error":
+                assert "lacks" in found["found"]
+                assert "CAP_NET_RAW" in found["found"]
+                assert "AmbientCapabilities=" in found["mend"]
+
+
+def vlans_of(pf):
+    """What the leaf itself says is open on the PF's port."""
+    return witness.open_vlans(pf["leaf"], pf["port"])
+
+
+def test_a_port_that_was_waited_for_is_gone_from_the_switch(host, pf):
+    with host.agent():
+        host.create("one", "--vlan", "77")
+        host.create("two", "--vlan", "77")
+        assert 77 in vlans_of(pf)
+        host.delete("one")
+        assert 77 in vlans_of(pf)
+        host.delete("two")
+        assert 77 not in vlans_of(pf)
 
 
 def test_the_host_is_drawn_as_it_is(host, pf):

@@ -5,6 +5,8 @@ import json
 import os
 import socket
 import stat
+import tempfile
+from pathlib import Path
 
 import pytest
 
@@ -81,17 +83,36 @@ def test_a_socket_that_was_left_behind_is_replaced(path, control):
 
 
 @pytest.mark.skipif(os.getuid() != 0, reason="only root can be somebody else")
-def test_another_user_is_refused(control):
-    control.operations = {"reconcile": lambda: None}
-    control.path.chmod(0o666)
-    control.path.parent.chmod(0o755)
+@pytest.mark.parametrize(
+    ("mode", "said"),
+    [
+        (0o666, "user 65534 may not ask the agent: be root"),
+        (0o600, "user 65534 may not ask sriov-agent on {}: be root, or the user it runs as"),
+    ],
+)
+def test_another_user_is_refused_whatever_the_mode_of_the_socket(mode, said):
+    with tempfile.TemporaryDirectory(dir="/tmp") as directory:
+        Path(directory).chmod(0o755)
+        done = []
+        control = Control(Path(directory) / "agent.sock", {"reconcile": lambda: done.append(1)})
+        control.start()
+        try:
+            control.path.chmod(mode)
+            assert as_nobody(control.path) == said.format(control.path)
+        finally:
+            control.stop()
+        assert done == []
+
+
+def as_nobody(path):
+    """Why another user is refused."""
     reader, writer = os.pipe()
     child = os.fork()
     if child == 0:
         try:
             os.setgid(65534)
             os.setuid(65534)
-            ask(control.path, "reconcile", PATIENCE)
+            ask(path, "reconcile", PATIENCE)
         except Refused as error:
             os.write(writer, str(error).encode())
         except BaseException as error:
@@ -99,8 +120,5 @@ def test_another_user_is_refused(control):
         os._exit(0)
     os.close(writer)
     os.waitpid(child, 0)
-    said = os.read(reader, 1000).decode()
-    os.close(reader)
-    if "Permission denied" in said:
-        pytest.skip("the directories above keep others out already")
-    assert said == "user 65534 may not ask the agent: be root"
+    with os.fdopen(reader) as said:
+        return said.read()

@@ -3,11 +3,16 @@
 
 import json
 import os
+import shutil
 import socket
+import struct
+import subprocess
+import tempfile
 import threading
 import time
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
 
 import pytest
 from oslo_config import cfg
@@ -19,11 +24,15 @@ from sriov_agent.core import doctor
 from sriov_agent.core.doctor import Finding, Process, State
 from sriov_agent.core.link import as_json
 from sriov_agent.core.report import Report
-from sriov_agent.host.machine import Machine, listener, skew
+from sriov_agent.host.ethtool import private_flags
+from sriov_agent.host.inventory import Inventory
+from sriov_agent.host.machine import Machine, listener, skew, synchronized
 from sriov_agent.host.sysfs import Sysfs
 from sriov_agent.store import Store, cabling_json
 from tests.fakes.neutron import Neutron
+from tests.fakes.sysfs import SysfsTree
 from tests.topology import CABLING, LEAF_A, PF_A, carried, neighbor, pf
+from tests.unit.test_inventory import Rtnetlink
 from tests.unit.test_sriovctl import run
 
 FOUND = pf(PF_A, count=2)
@@ -103,6 +112,49 @@ def test_firmware_that_takes_lldp_is_named_with_its_command():
     assert (found.state, found.mend) == (State.ERROR, "ethtool this")
 
 
+#: The private flags of an X710. There is none here: names and order are those of its driver,
+#: ``i40e_ethtool.c`` of Linux 6.12, and the answers are laid out as ``uapi/linux/ethtool.h`` says.
+X710 = (
+    *("MFP", "total-port-shutdown", "LinkPolling", "flow-director-atr", "veb-stats"),
+    *("hw-atr-eviction", "link-down-on-close", "legacy-rx", "disable-source-pruning"),
+    *("disable-fw-lldp", "rs-fec", "base-r-fec", "vf-vlan-pruning", "mdd-auto-reset-vf"),
+    *("vf-true-promisc-support",),
+)
+
+
+def x710(*switched_on):
+    """An ioctl that answers as the driver of an X710 does, with these flags on."""
+
+    def ask(netdev, request):
+        (command,) = struct.unpack_from("=I", request)
+        if command == 0x37:
+            return struct.pack("=IIQI", command, 0, 1 << 2, len(X710))
+        if command == 0x1B:
+            names = b"".join(name.encode().ljust(32, b"\0") for name in X710)
+            return struct.pack("=III", command, 2, len(X710)) + names
+        bits = sum(1 << X710.index(name) for name in switched_on)
+        return struct.pack("=II", command, bits)
+
+    return lambda netdev: private_flags(netdev, ask)
+
+
+@pytest.mark.parametrize(
+    ("on", "state", "mend"),
+    [
+        (["flow-director-atr"], State.ERROR, "ethtool --set-priv-flags ens1 disable-fw-lldp on"),
+        (["flow-director-atr", "disable-fw-lldp"], State.OK, ""),
+    ],
+)
+def test_the_firmware_of_an_x710_takes_lldp_until_it_is_told_not_to(tmp_path, on, state, mend):
+    tree = SysfsTree(tmp_path / "sys")
+    tree.add_pf(PF_A)
+    tree.bind(PF_A, "i40e")
+    inventory = Inventory([("physnet2", "ens1")], Rtnetlink(), Sysfs(tree.root), x710(*on))
+    pfs, _ = inventory.pfs()
+    (found,) = doctor.firmware_lldp(pfs[PF_A])
+    assert (found.state, found.mend) == (state, mend)
+
+
 def test_a_neighbor_is_told_with_its_age_and_none_with_its_reason():
     heard = replace(CABLING[PF_A], neighbors=(neighbor(age=7200),))
     (ok,) = doctor.lldp(FOUND, {PF_A: cabling_json(heard)}, needed=True, by="lldpd")
@@ -166,18 +218,43 @@ class TestMachine:
         (tmp_path / "sys/bus/pci/drivers/vfio-pci").mkdir(parents=True)
         self.write(tmp_path, "proc/cmdline", "quiet intel_iommu=on\n")
         self.write(tmp_path, "proc/cpuinfo", "processor\t: 0\nvendor_id\t: GenuineIntel\n")
-        (tmp_path / "run/libvirt").mkdir(parents=True)
-        with socket.socket(socket.AF_UNIX) as listening:
-            # The path of a socket is short, that of a temporary directory may not be.
-            directory = os.open(tmp_path / "run/libvirt", os.O_RDONLY)
-            listening.bind(f"/proc/self/fd/{directory}/virtqemud-sock")
-            os.close(directory)
         machine = Machine(tmp_path)
         assert machine.iommu_groups() == 3
         assert machine.command_line() == "quiet intel_iommu=on\n"
         assert machine.cpu_vendor() == "GenuineIntel"
         assert machine.vfio()
-        assert machine.libvirt() == "/run/libvirt/virtqemud-sock"
+
+    @pytest.mark.parametrize("name", ["libvirt-sock", "virtqemud-sock"])
+    def test_a_libvirt_is_who_listens_and_not_the_socket_of_one_that_is_gone(self, name):
+        # The path of a socket is short, that of pytest's directory may not be.
+        with tempfile.TemporaryDirectory(dir="/tmp") as root, socket.socket(socket.AF_UNIX) as it:
+            path = Path(root) / "run/libvirt" / name
+            path.parent.mkdir(parents=True)
+            machine = Machine(root)
+            it.bind(str(path))
+            assert machine.libvirt() == ""
+            it.listen()
+            assert machine.libvirt() == f"/run/libvirt/{name}"
+            it.close()
+            assert path.is_socket()
+            assert machine.libvirt() == ""
+
+    def test_this_machine_is_read_as_it_is(self):
+        """One without an IOMMU is the other state of the lab guest, which has one."""
+        machine = Machine()
+        groups = len(os.listdir("/sys/kernel/iommu_groups"))
+        found = doctor.iommu(machine.iommu_groups(), machine.command_line(), machine.cpu_vendor())
+        if groups:
+            assert (found.state, found.found) == (State.OK, f"on, {groups} groups")
+        else:
+            assert found.state == State.ERROR
+            assert found.mend
+        assert machine.process(os.getpid()).user == os.getuid()
+        assert synchronized() in (True, False)
+        if shutil.which("timedatectl") and Path("/run/dbus/system_bus_socket").exists():
+            line = ("timedatectl", "show", "--property=NTPSynchronized", "--value")
+            said = subprocess.run(line, capture_output=True, text=True, check=False).stdout.strip()
+            assert said in ("", "yes" if synchronized() else "no")
 
     def test_what_makes_vfs_at_boot_is_found_and_what_is_commented_out_is_not(self, tmp_path):
         self.write(tmp_path, "etc/udev/rules.d/70-sriov.rules", UDEV)

@@ -16,7 +16,7 @@ from sriov_agent.core.actions import (
 from sriov_agent.core.intent import intent
 from sriov_agent.core.lldp import describe_port
 from sriov_agent.core.model import RELEASED, Cabling, LldpId, VfSettings
-from sriov_agent.core.report import PortState, report
+from sriov_agent.core.report import PortState, left_open, report
 from sriov_agent.core.state import Bindings
 from tests.topology import (
     LEAF_A,
@@ -242,3 +242,24 @@ def test_a_switch_port_is_named_for_people_and_escaped():
     )
     hostile = replace(LEAF_A, system_name="\x1b[2J", port_id=LldpId("ifname", "p\n1"))
     assert describe_port(hostile) == r"switch '\x1b[2J' port 'p\n1'"
+
+
+@pytest.mark.parametrize(
+    ("wanted", "opened", "ours", "left"),
+    [
+        ({}, {LEAF_A: carried(15, 16)}, [LEAF_A], ["VLAN 15 still open"]),
+        ({LEAF_A: carried(15)}, {LEAF_A: carried(15)}, [LEAF_A], []),
+        ({LEAF_A: carried(15)}, {}, [LEAF_A], []),
+        ({LEAF_A: carried(16)}, {LEAF_A: carried(16)}, [LEAF_A], []),
+        ({}, {}, [LEAF_A], ["VLAN 15 not seen closed"]),
+        ({}, {}, [], []),
+        ({}, {LEAF_B: carried(15)}, [LEAF_B], []),
+    ],
+    ids=["open", "of-another", "of-another-unseen", "closed", "unseen", "not-ours", "other-pf"],
+)
+def test_a_vlan_that_no_port_wants_any_more_is_left_until_it_was_seen_closed(
+    wanted, opened, ours, left
+):
+    found = list(left_open({15}, {PF_A}, wanted=wanted, opened=opened, ours=ours))
+    assert [text.split(" on ")[0] for text in found] == left
+    assert all("leaf1" in text for text in found)

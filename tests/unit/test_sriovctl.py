@@ -4,13 +4,16 @@
 import contextlib
 import io
 import json
+import threading
+import time
 import uuid
+from dataclasses import replace
 
 import pytest
 from oslo_config import cfg
 
 from sriov_agent import conf as options
-from sriov_agent.cmd.ctl import app
+from sriov_agent.cmd.ctl.app import Sriovctl
 from sriov_agent.control import Control
 from sriov_agent.core.link import as_json
 from sriov_agent.core.model import LldpId, Segment, SwitchPort
@@ -55,11 +58,12 @@ class Host:
         return json.loads(self.do(*command, *arguments))
 
 
-def run(*arguments):
+def run(*arguments, app=Sriovctl):
+    """(exit status, standard output, standard error) of a command in this process."""
     out, err = io.StringIO(), io.StringIO()
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
         try:
-            status = app.main(list(arguments))
+            status = app().run(list(arguments))
         except SystemExit as end:
             status = end.code
     return status, out.getvalue(), err.getvalue()
@@ -371,6 +375,69 @@ def test_waiting_without_an_agent_ends(host):
     one_sentence(err, ID, "not released")
 
 
+def with_hook(host):
+    """A device manager that is required, and is not asked."""
+    with host.config.open("a") as config:
+        config.write("[fabric]\nhook = exec\n[hook_exec]\ncommand = /bin/false\n")
+
+
+class Leaving(threading.Thread):
+    """Plays the agent after a port is deleted: each report is saved once the last was looked at."""
+
+    def __init__(self, host, *reports):
+        super().__init__(daemon=True)
+        self.host, self.reports, self.saved = host, reports, 0
+
+    def run(self):
+        while ID in {port.port_id for port in self.host.ports.all()}:
+            time.sleep(0.05)
+        for claims, report in self.reports:
+            time.sleep(0.5)
+            if not claims:
+                for claim in self.host.store.claims().values():
+                    self.host.store.drop(claim)
+            self.saved += 1
+            self.host.store.save(report, {})
+
+
+def test_a_deletion_waits_until_the_switch_is_closed_too(host):
+    with_hook(host)
+    host.create("--id", ID, "--vlan", "15", "web1")
+    claim = Claim(port_id=ID, vf=VF, pf=LEAF_A.pf, index=1, mac=MAC)
+    entry = PortReport(port_id=ID, state=PortState.MET, claim=claim)
+    host.store.record(claim)
+    host.store.record_switch_port(LEAF_A)
+    opened = {"fabric": {LEAF_A: carried(15)}, "opened": {LEAF_A: carried(15)}}
+    host.store.save(Report(ports={ID: entry}, **opened), {})
+    gone = Leaving(
+        host,
+        (True, Report(ports={ID: replace(entry, state=PortState.RELEASING)}, **opened)),
+        (False, Report(fabric={LEAF_A: carried()}, opened={LEAF_A: carried(15)})),
+        (False, Report(fabric={LEAF_A: carried()})),
+        (False, Report(fabric={LEAF_A: carried()}, opened={LEAF_A: carried()})),
+    )
+    gone.start()
+    host.do("port", "delete", "--wait", "60", "web1")
+    assert gone.saved == len(gone.reports)
+
+
+@pytest.mark.parametrize(
+    ("opened", "said"),
+    [({LEAF_A: carried(15, 16)}, "VLAN 15 still open on"), ({}, "VLAN 15 not seen closed on")],
+)
+def test_a_switch_that_is_not_closed_in_time_is_named(host, opened, said):
+    with_hook(host)
+    host.create("--id", ID, "--vlan", "15", "web1")
+    host.store.record(Claim(port_id=ID, vf=VF, pf=LEAF_A.pf, index=1, mac=MAC))
+    host.store.record_switch_port(LEAF_A)
+    gone = Leaving(host, (False, Report(fabric={LEAF_A: carried(16)}, opened=opened)))
+    gone.start()
+    status, out, err = host("port", "delete", "--wait", "2", "web1")
+    assert (status, out) == (1, "")
+    one_sentence(err, said, "leaf1", "after 2 s", "fabric diff")
+    gone.join()
+
+
 def test_ports_of_neutron_are_neutrons_to_change(tmp_path):
     host = Host(tmp_path, source="notifications")
     for command in (
@@ -396,23 +463,6 @@ def test_without_a_pf_configured_the_option_is_named(host, what):
     status, out, err = host(what, "list")
     assert (status, out) == (1, "")
     one_sentence(err, "physical_device_mappings", "--config-file")
-
-
-COMMANDS = [f"port {verb}" for verb in ("create", "delete", "list", "show", "xml")]
-
-
-@pytest.mark.parametrize(
-    "command",
-    [
-        *COMMANDS,
-        *("vf list", "pf list", "lldp neighbors", "lldp accept"),
-        *("fabric show", "fabric diff", "fabric sync", "agent show", "doctor", "topology"),
-    ],
-)
-def test_help_has_an_example(command):
-    status, out, err = run(*command.split(), "--help")
-    assert (status, err) == (0, "")
-    assert f"Example: sriovctl {command}" in " ".join(out.split())
 
 
 @pytest.mark.parametrize(

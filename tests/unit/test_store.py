@@ -230,11 +230,20 @@ def test_a_record_of_an_earlier_version_is_kept(store):
         db.execute("DROP TABLE fabric")
         db.execute("DROP TABLE pf")
         db.execute("DROP TABLE tap_status")
+        db.execute("DROP TABLE opened")
         db.execute("PRAGMA user_version=1")
     again = Store(store.database.path)
     assert again.claims() == {port_id(1): ON_1}
     again.save(Report(cabling=CABLING), {})
     assert again.lldp().keys() == CABLING.keys()
+
+
+def test_what_the_last_pass_saw_open_is_kept_apart_from_what_it_wanted(store):
+    seen = {LEAF_A: carried(15), LEAF_B: carried()}
+    store.save(Report(fabric={LEAF_A: carried(16)}, opened=seen), {})
+    assert (store.opened(), store.fabric()) == (seen, {LEAF_A: carried(16)})
+    store.save(Report(), {})
+    assert store.opened() == {}
 
 
 def test_what_the_last_pass_wanted_open_is_kept(store):

@@ -2,6 +2,7 @@
 """``sriovctl``: the operator's command line."""
 
 import argparse
+import logging
 import sys
 from importlib.metadata import version
 
@@ -10,6 +11,9 @@ from cliff.commandmanager import CommandManager
 from oslo_config import cfg
 
 from sriov_agent import conf as options
+from sriov_agent.cmd.ctl.base import pfs_of
+from sriov_agent.cmd.ctl.terminal import Sentences
+from sriov_agent.core.model import Pf
 from sriov_agent.exceptions import ConfigError
 from sriov_agent.sources.ports import Ports
 from sriov_agent.sources.taps import TapRegistry
@@ -22,7 +26,7 @@ class Sriovctl(App):
 
     def __init__(self) -> None:
         super().__init__(
-            description="SR-IOV ports, VFs and PFs of this host.",
+            description="SR-IOV ports, VFs and PFs of this host. Example: sriovctl port list -h",
             version=version("sriov-agent"),
             command_manager=CommandManager("sriovctl.commands"),
             deferred_help=True,
@@ -45,6 +49,15 @@ class Sriovctl(App):
         )
         return parser
 
+    def configure_logging(self) -> None:
+        super().configure_logging()
+        for handler in logging.getLogger().handlers:
+            if isinstance(handler, logging.StreamHandler) and handler.stream is self.stderr:
+                handler.setFormatter(Sentences(self.stderr))
+                if self.options.verbose_level <= self.DEFAULT_VERBOSE_LEVEL:
+                    # Libraries tell of what they load.
+                    handler.setLevel(logging.WARNING)
+
     def initialize_app(self, argv: list[str]) -> None:
         """Read the agent's configuration before a command runs."""
         files = [f"--config-file={file}" for file in self.options.config_file]
@@ -55,6 +68,10 @@ class Sriovctl(App):
         except (OSError, ValueError) as error:
             named = ", ".join(self.options.config_file) or "configuration"
             raise ConfigError(f"{named}: {error}") from error
+
+    def pfs(self) -> tuple[dict[str, Pf], dict[str, str]]:
+        """The configured PFs as they are now; see :func:`~sriov_agent.cmd.ctl.base.pfs_of`."""
+        return pfs_of(self.conf)
 
     def ports(self) -> Ports:
         """The table of ports."""

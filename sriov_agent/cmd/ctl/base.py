@@ -4,12 +4,15 @@
 import argparse
 import contextlib
 import math
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, cast
 
 from cliff.command import Command
+from oslo_config import cfg
 
 from sriov_agent import conf as options
 from sriov_agent import parts
+from sriov_agent.cmd.ctl.terminal import Coloured, escaped, progress
 from sriov_agent.core import fields, netspec
 from sriov_agent.core.guests import with_guests
 from sriov_agent.core.model import Pf
@@ -34,25 +37,34 @@ def pfs(app: "Sriovctl") -> dict[str, Pf]:
 
     :raises Unavailable: if none can be seen
     """
-    mappings = options.mappings(app.conf)
-    if not mappings:
-        raise ConfigError(
-            "[sriov_nic] physical_device_mappings is empty; name a configuration with --config-file"
-        )
-    with Netlink() as netlink:
-        excluded = options.excluded_vfs(app.conf)
-        found, errors = Inventory(mappings, netlink, excluded=excluded).pfs()
-    domains = parts.domains(app.conf)
-    if domains:
-        try:
-            found = with_guests(found, domains.held(), domains.reserved())
-        except SriovAgentError as unanswered:
-            found, errors = with_guests(found, None), {**errors, "libvirt": str(unanswered)}
+    found, errors = app.pfs()
     if errors and not found:
         raise Unavailable("; ".join(errors.values()))
     for error in errors.values():
         app.LOG.warning("%s", error)
     return found
+
+
+def pfs_of(conf: cfg.ConfigOpts) -> tuple[dict[str, Pf], dict[str, str]]:
+    """The PFs of a configuration, by PCI address, and why others, or guests, cannot be seen.
+
+    :raises ConfigError: if it names none
+    """
+    mappings = options.mappings(conf)
+    if not mappings:
+        raise ConfigError(
+            "[sriov_nic] physical_device_mappings is empty; name a configuration with --config-file"
+        )
+    with Netlink() as netlink:
+        excluded = options.excluded_vfs(conf)
+        found, errors = Inventory(mappings, netlink, excluded=excluded).pfs()
+    domains = parts.domains(conf)
+    if domains:
+        try:
+            found = with_guests(found, domains.held(), domains.reserved())
+        except SriovAgentError as unanswered:
+            found, errors = with_guests(found, None), {**errors, "libvirt": str(unanswered)}
+    return found, errors
 
 
 def require_local(app: "Sriovctl") -> None:
@@ -94,16 +106,19 @@ def seconds(text: str) -> float:
     raise argparse.ArgumentTypeError(f"expected a number of seconds, not {text!r}")
 
 
-def escaped(text: str) -> str:
-    """Text for a terminal: control characters and the like as escapes."""
-    return "".join(
-        c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text
-    )
-
-
 def clean(value: object) -> object:
     """A value to print; JSON and YAML keep its type, text comes :func:`escaped`."""
     return escaped(value) if isinstance(value, str) else value
+
+
+def coloured(command: Command, value: object, colour: str = "") -> Coloured:
+    """A value that is shown in the colour of its meaning where that is possible; :func:`clean`."""
+    return Coloured(clean(value), sriovctl(command).stdout, colour)
+
+
+def doing(command: Command, what: str) -> AbstractContextManager[None]:
+    """Something that takes long; ``what``: it, as "waiting until ..."."""
+    return progress(sriovctl(command).stderr, what)
 
 
 def counted(number: int, of: int) -> str:

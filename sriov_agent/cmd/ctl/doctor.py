@@ -13,7 +13,8 @@ from oslo_config import cfg
 
 from sriov_agent import conf as options
 from sriov_agent import parts
-from sriov_agent.cmd.ctl.base import clean, escaped, sriovctl
+from sriov_agent.cmd.ctl.base import clean, coloured, doing, sriovctl
+from sriov_agent.cmd.ctl.terminal import escaped
 from sriov_agent.control import ask
 from sriov_agent.core import doctor
 from sriov_agent.core.doctor import Finding, Findings, State
@@ -50,10 +51,12 @@ class Doctor(Lister):
     def take_action(
         self, parsed_args: argparse.Namespace
     ) -> tuple[tuple[str, ...], list[tuple[object, ...]]]:
-        found = list(findings(sriovctl(self).conf, Machine(), Sysfs()))
+        with doing(self, "looking at this host"):
+            found = list(findings(sriovctl(self).conf, Machine(), Sysfs()))
         self._status = doctor.exit_status(found)
         return ("check", "state", "found", "mend"), [
-            (clean(f.check), str(f.state), escaped(f.found), escaped(f.mend)) for f in found
+            (clean(f.check), coloured(self, str(f.state)), escaped(f.found), escaped(f.mend))
+            for f in found
         ]
 
     def run(self, parsed_args: argparse.Namespace) -> int:
@@ -212,7 +215,8 @@ _TRY_BROKER = "look at [DEFAULT] transport_url; on the broker: rabbitmqctl statu
 def _heartbeat(conf: cfg.ConfigOpts, *, running: bool) -> Iterator[Finding]:
     counters: dict[str, int] = {}
     if running:
-        counters.update(ask(options.socket_path(conf), "counters", _PATIENCE_SECONDS))
+        said = ask(options.socket_path(conf), "counters", _PATIENCE_SECONDS)
+        counters.update((name, n) for name, n in said.items() if isinstance(n, int))
     yield doctor.heartbeat(running, counters, conf.agent.report_interval, time.time())
 
 

@@ -3,11 +3,14 @@
 
 import argparse
 import time
+from typing import cast
 
 from cliff.lister import Lister
 
 from sriov_agent import conf as options
-from sriov_agent.cmd.ctl.base import clean, sriovctl
+from sriov_agent.cmd.ctl.base import clean, coloured, doing, sriovctl
+from sriov_agent.cmd.ctl.port import seconds
+from sriov_agent.cmd.ctl.terminal import Coloured
 from sriov_agent.control import ask
 from sriov_agent.core.model import Segment, SwitchPort
 from sriov_agent.hook.loader import loaded
@@ -32,10 +35,32 @@ class FabricShow(Lister):
         with loaded(app.conf) as hook:
             seen = hook.read(links) if hook.required else {}
         return _COLUMNS, [
-            _row(link, segment, wanted.get(link, frozenset()), seen.get(link))
+            self._row(link, segment, wanted.get(link, frozenset()), seen.get(link))
             for link in links
             for segment in sorted(wanted.get(link, frozenset()) | seen.get(link, frozenset()))
         ]
+
+    def _row(
+        self,
+        link: SwitchPort,
+        segment: Segment,
+        wanted: frozenset[Segment],
+        seen: frozenset[Segment] | None,
+    ) -> Row:
+        """One line; ``open`` is "unknown" where the device manager cannot tell."""
+        as_wanted = seen is not None and (segment in wanted) == (segment in seen)
+        return (
+            link.pf,
+            clean(link.name),
+            clean(link.port_id.value),
+            segment.vlan,
+            segment.tagged,
+            segment.network_id,
+            segment in wanted,
+            coloured(self, "unknown")
+            if seen is None
+            else coloured(self, segment in seen, "green" if as_wanted else "red"),
+        )
 
 
 class FabricDiff(FabricShow):
@@ -46,7 +71,7 @@ class FabricDiff(FabricShow):
 
     def take_action(self, parsed_args: argparse.Namespace) -> tuple[tuple[str, ...], list[Row]]:
         columns, rows = super().take_action(parsed_args)
-        return columns, [row for row in rows if row[-2] != row[-1]]
+        return columns, [row for row in rows if row[-2] != _open(row)]
 
 
 class FabricSync(FabricDiff):
@@ -63,7 +88,7 @@ class FabricSync(FabricDiff):
         parser.add_argument("--dry-run", action="store_true", help="only say what would be done")
         parser.add_argument(
             "--wait",
-            type=float,
+            type=seconds,
             default=60.0,
             metavar="SECONDS",
             help="wait at most this long (default: %(default)g)",
@@ -74,12 +99,13 @@ class FabricSync(FabricDiff):
         if not parsed_args.dry_run:
             path = options.socket_path(sriovctl(self).conf)
             deadline = time.monotonic() + parsed_args.wait
-            ask(path, "reconcile", parsed_args.wait)
-            while (found := super().take_action(parsed_args))[1] and time.monotonic() < deadline:
-                time.sleep(_POLL_SECONDS)
-            self._left = bool(found[1])
+            with doing(self, "waiting until the switches are as wanted"):
+                ask(path, "reconcile", parsed_args.wait)
+                while (left := super().take_action(parsed_args)[1]) and time.monotonic() < deadline:
+                    time.sleep(_POLL_SECONDS)
+            self._left = bool(left)
         columns, rows = super().take_action(parsed_args)
-        return ("action", *columns), [(_action(row), *row) for row in rows]
+        return ("action", *columns), [(coloured(self, _action(row)), *row) for row in rows]
 
     def run(self, parsed_args: argparse.Namespace) -> int:
         status = int(super().run(parsed_args) or 0)
@@ -90,26 +116,11 @@ class FabricSync(FabricDiff):
 
 def _action(row: Row) -> str:
     """What is to be done about a line of the difference."""
-    wanted, open_ = row[-2:]
-    if open_ == "unknown":
+    if _open(row) == "unknown":
         return "ask"
-    return "open" if wanted else "close"
+    return "open" if row[-2] else "close"
 
 
-def _row(
-    link: SwitchPort,
-    segment: Segment,
-    wanted: frozenset[Segment],
-    seen: frozenset[Segment] | None,
-) -> Row:
-    """One line; ``open`` is "unknown" where the device manager cannot tell."""
-    return (
-        link.pf,
-        clean(link.name),
-        clean(link.port_id.value),
-        segment.vlan,
-        segment.tagged,
-        segment.network_id,
-        segment in wanted,
-        "unknown" if seen is None else segment in seen,
-    )
+def _open(row: Row) -> object:
+    """Whether it is open, as the device manager says."""
+    return cast(Coloured, row[-1]).machine_readable()

@@ -8,7 +8,7 @@ from typing import Any
 from cliff.command import Command
 from cliff.lister import Lister
 
-from sriov_agent.cmd.ctl.base import UNHEARD, clean, pfs, sriovctl
+from sriov_agent.cmd.ctl.base import UNHEARD, clean, coloured, pfs, sriovctl
 from sriov_agent.core.lldp import port_name
 from sriov_agent.core.model import LldpId, Uplink
 from sriov_agent.exceptions import InvalidField
@@ -16,10 +16,10 @@ from sriov_agent.exceptions import InvalidField
 _COLUMNS = ("pf", "netdev", "switch", "port", "chassis_id", "port_id", "ttl", "source", "answer")
 
 
-class LldpNeighbors(Lister):
+class LldpList(Lister):
     """List what the agent hears by LLDP on the configured PFs, and what it makes of it.
 
-    Example: sriovctl lldp neighbors -f json
+    Example: sriovctl lldp list -f json
     """
 
     def take_action(
@@ -29,10 +29,19 @@ class LldpNeighbors(Lister):
         heard = app.store().lldp()
         uplinks = {u.address: u for pf in pfs(app).values() for u in pf.uplinks()}
         return _COLUMNS, (
-            row
+            (*row, coloured(self, said, "" if said == "ok" else "red"))
             for address, uplink in uplinks.items()
-            for row in _rows(uplink, heard.get(address, {"reason": UNHEARD, "neighbors": []}))
+            for *row, said in _rows(
+                uplink, heard.get(address, {"reason": UNHEARD, "neighbors": []})
+            )
         )
+
+
+class LldpNeighbors(LldpList):
+    """The older name of: sriovctl lldp list.
+
+    Example: sriovctl lldp neighbors -f json
+    """
 
 
 class LldpAccept(Command):
@@ -52,7 +61,7 @@ class LldpAccept(Command):
         named = [uplink.address for uplink in uplinks if wanted in (uplink.netdev, uplink.address)]
         if not named:
             raise InvalidField(
-                "pf", wanted, "not one of the configured PFs; see: sriovctl lldp neighbors"
+                "pf", wanted, "not one of the configured PFs; see: sriovctl lldp list"
             )
         if not app.store().forget_cabling(named[0]):
             raise InvalidField("pf", wanted, "nothing is held for it")

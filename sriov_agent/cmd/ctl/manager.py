@@ -12,15 +12,18 @@ from cliff.command import Command
 from cliff.lister import Lister
 from oslo_config import cfg
 
-from sriov_agent.cmd.ctl.base import clean, escaped, sriovctl
+from sriov_agent.cmd.ctl.base import clean, coloured, doing, sriovctl
+from sriov_agent.cmd.ctl.terminal import escaped
 from sriov_agent.conf import device_manager as options
 from sriov_agent.control import ask
 from sriov_agent.core.signature import host_key
-from sriov_agent.exceptions import ConfigError, SriovAgentError
+from sriov_agent.exceptions import ConfigError, Refused, SriovAgentError
 from sriov_agent.fabric import parts
 from sriov_agent.fabric.ranges import text
 
 Row = tuple[object, ...]
+
+_PEER = "sriov-device-manager"
 
 #: A manager may have to wait for each switch in turn.
 _PATIENCE_SECONDS = 300.0
@@ -56,8 +59,14 @@ class _Shown(Lister):
     def rows(self) -> list[Row]:
         """Its rows, from the manager."""
         path = options.socket_path(configuration(self))
-        answer = ask(path, self.operation, _PATIENCE_SECONDS)
-        return [tuple(clean(row.get(name)) for name in self.columns) for row in answer["rows"]]
+        with doing(self, f"asking {_PEER}"):
+            rows = ask(path, self.operation, _PATIENCE_SECONDS, _PEER).get("rows")
+        if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
+            raise Refused(f"what answered on {path} has no rows: is it {_PEER} of this version?")
+        return [tuple(self._cell(name, row.get(name)) for name in self.columns) for row in rows]
+
+    def _cell(self, name: str, value: object) -> object:
+        return coloured(self, value or "", "red") if name == "error" else clean(value)
 
 
 class FabricDrift(_Shown):
@@ -80,7 +89,7 @@ class FabricDrift(_Shown):
     def take_action(self, parsed_args: argparse.Namespace) -> tuple[Sequence[str], list[Row]]:
         rows = self.rows()
         if parsed_args.repair:
-            ask(options.socket_path(configuration(self)), "repair", _PATIENCE_SECONDS)
+            ask(options.socket_path(configuration(self)), "repair", _PATIENCE_SECONDS, _PEER)
         self._any = bool(rows)
         return self.columns, rows
 
@@ -91,22 +100,29 @@ class FabricDrift(_Shown):
     _any = False
 
 
-class FabricHosts(_Shown):
+class FabricHostList(_Shown):
     """List what each host wants, on which switch port, and when it was heard last (in seconds).
 
     A silent host keeps what it has.
 
-    Example: sriovctl fabric hosts --sort-column heard
+    Example: sriovctl fabric host list --sort-column heard
     """
 
     operation = "links"
     columns = ("host", "pf", "switch", "port", "vlans", "heard", "silent", "error")
 
 
+class FabricHosts(FabricHostList):
+    """The older name of: sriovctl fabric host list.
+
+    Example: sriovctl fabric hosts --sort-column heard
+    """
+
+
 class FabricHostKey(Command):
     """Print the key with which a host signs what it asks: for [hook_rpc] key_file there.
 
-    Example: sriovctl fabric host-key compute1 > compute1.key
+    Example: sriovctl fabric host key compute1 > compute1.key
     """
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
@@ -121,6 +137,13 @@ class FabricHostKey(Command):
                 "[device_manager] host_key_secret_file is not set: nothing needs to be signed"
             )
         self.app.stdout.write(host_key(secret, parsed_args.host) + "\n")
+
+
+class FabricHostKeyOlder(FabricHostKey):
+    """The older name of: sriovctl fabric host key.
+
+    Example: sriovctl fabric host-key compute1 > compute1.key
+    """
 
 
 class SwitchList(Lister):
@@ -185,9 +208,12 @@ class SwitchTest(Command):
             raise ConfigError(f"[device_manager] switches has no {name}")
         switch = parts.switch(conf, name)
         try:
-            for line in switch.describe():
+            with doing(self, f"asking switch {name}"):
+                lines = list(switch.describe())
+                read = switch.read(parsed_args.port)
+            for line in lines:
                 self._say(f"{name}: {line}")
-            return self._read(switch.read(parsed_args.port), parsed_args.port, name)
+            return self._read(read, parsed_args.port, name)
         except SriovAgentError as error:
             self._say(f"{name}: {error}")
             return 1

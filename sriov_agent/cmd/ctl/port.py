@@ -18,16 +18,20 @@ from sriov_agent import conf as options
 from sriov_agent.cmd.ctl.base import (
     add_wait,
     clean,
-    escaped,
+    coloured,
+    doing,
     require_local,
     sriovctl,
     vlan_or_alias,
 )
+from sriov_agent.cmd.ctl.terminal import escaped
 from sriov_agent.core.model import LinkState, Segment
 from sriov_agent.core.netspec import DRIVERS, FORM, NetSpec, netspecs
+from sriov_agent.core.report import left_open
 from sriov_agent.core.state import VNIC_TYPES
 from sriov_agent.core.vlans import Vlans
 from sriov_agent.exceptions import InvalidField, Unavailable
+from sriov_agent.hook.loader import loaded
 from sriov_agent.libvirt.files import InterfaceFiles
 from sriov_agent.sources.port import Port
 
@@ -133,10 +137,11 @@ class PortCreate(ShowOne):
         ids = [port.port_id for port in app.registry().create(wanted, problems)]
         deadline = time.monotonic() + given.wait
         for port_id in ids if given.wait else []:
-            _wait_until_met(app, port_id, given.wait, deadline)
+            with doing(self, f"waiting until port {given.name or port_id} is met"):
+                _wait_until_met(app, port_id, given.wait, deadline)
         if count == 1:
-            return _show(app, ids[0])
-        return _LIST, [_row(app, port_id, _LIST) for port_id in ids]
+            return _SHOW, _row(self, ids[0], _SHOW)
+        return _LIST, [_row(self, port_id, _LIST) for port_id in ids]
 
     def produce_output(
         self, parsed_args: argparse.Namespace, column_names: Sequence[str], data: Any
@@ -216,20 +221,43 @@ class PortDelete(Command):
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
         parser: argparse.ArgumentParser = super().get_parser(prog_name)
         parser.add_argument("port", nargs="+", help="id or name")
-        add_wait(parser, "their VFs are released")
+        add_wait(parser, "their VFs are released and their VLANs seen closed on the switches")
         return parser
 
     def take_action(self, parsed_args: argparse.Namespace) -> None:
         require_local(sriovctl(self))
         ports = [find(sriovctl(self), port) for port in parsed_args.port]
+        fabric = False
+        if parsed_args.wait:
+            with loaded(sriovctl(self).conf) as hook:
+                fabric = hook.required
         for port in ports:
             sriovctl(self).ports().delete(port.port_id)
-        deadline = time.monotonic() + parsed_args.wait
-        waiting = {port.port_id for port in ports} if parsed_args.wait else set()
-        while waiting := waiting & sriovctl(self).store().claims().keys():
+        if parsed_args.wait:
+            with doing(self, f"waiting until {', '.join(parsed_args.port)} is released"):
+                self._wait(ports, parsed_args.wait, fabric)
+
+    def _wait(self, ports: Sequence[Port], seconds: float, fabric: bool) -> None:
+        app = sriovctl(self)
+        deadline = time.monotonic() + seconds
+        ids = {port.port_id for port in ports}
+        vlans = {vlan for port in ports for vlan in _vlans(port)}
+        pfs: set[str] = set()
+        while True:
+            store = app.store()
+            claims, status = store.claims(), store.status()
+            pfs |= {claims[port].pf for port in ids & claims.keys()}
+            held = sorted(ids & (claims.keys() | status.keys()))
+            left = [f"not released: {', '.join(held)}"] if held else []
+            if fabric and not held:
+                links = {"wanted": store.fabric(), "opened": store.opened()}
+                left += left_open(vlans, pfs, ours=store.switch_ports(), **links)
+            if not left:
+                return
             if time.monotonic() > deadline:
                 raise Unavailable(
-                    f"not released after {parsed_args.wait:g} s: {', '.join(sorted(waiting))}"
+                    f"after {seconds:g} s {'; '.join(left)}; the agent goes on with it if it runs: "
+                    "see sriovctl port list and fabric diff"
                 )
             time.sleep(_POLL_SECONDS)
 
@@ -250,7 +278,7 @@ class PortList(Lister):
         rows += [
             {"id": port_id, **entry} for port_id, entry in status.items() if port_id not in ports
         ]
-        return _LIST, [tuple(clean(row.get(name)) for name in _LIST) for row in rows]
+        return _LIST, [_cells(self, row, _LIST) for row in rows]
 
 
 class PortShow(ShowOne):
@@ -267,7 +295,7 @@ class PortShow(ShowOne):
     def take_action(
         self, parsed_args: argparse.Namespace
     ) -> tuple[tuple[str, ...], tuple[object, ...]]:
-        return _show(sriovctl(self), find(sriovctl(self), parsed_args.port).port_id)
+        return _SHOW, _row(self, find(sriovctl(self), parsed_args.port).port_id, _SHOW)
 
 
 class PortXml(Command):
@@ -293,16 +321,32 @@ class PortXml(Command):
             ) from error
 
 
-def _show(app: "Sriovctl", port_id: str) -> tuple[tuple[str, ...], tuple[object, ...]]:
-    return _SHOW, _row(app, port_id, _SHOW)
+def _vlans(port: Port) -> set[int]:
+    """What its frames have on the wire."""
+    trunk = port.document.get("trunk")
+    entries = [port.document, *(trunk if isinstance(trunk, list) else [])]
+    vlans = {entry.get("vlan") for entry in entries if isinstance(entry, dict)}
+    return {vlan for vlan in vlans if isinstance(vlan, int) and vlan}
 
 
-def _row(app: "Sriovctl", port_id: str, columns: tuple[str, ...]) -> tuple[object, ...]:
+def _cells(
+    command: Command, facts: Mapping[str, Json], columns: tuple[str, ...]
+) -> tuple[object, ...]:
+    """What is printed; what is wrong in its colour."""
+    cells = {name: clean(facts.get(name)) for name in columns}
+    cells["state"] = coloured(command, cells["state"])
+    if "unmet" in cells:
+        cells["unmet"] = coloured(command, cells["unmet"], "red")
+    return tuple(cells[name] for name in columns)
+
+
+def _row(command: Command, port_id: str, columns: tuple[str, ...]) -> tuple[object, ...]:
+    app = sriovctl(command)
     port = app.ports().get(port_id)
     if port is None:
         raise InvalidField("port", port_id, "no such port")
     facts = _facts(port, app.store().status().get(port_id, {}), app.registry().vlans())
-    return tuple(clean(facts.get(name)) for name in columns)
+    return _cells(command, facts, columns)
 
 
 def _facts(port: Port, status: Mapping[str, Json], vlans: Vlans) -> dict[str, Json]:

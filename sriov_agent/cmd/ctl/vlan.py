@@ -36,14 +36,14 @@ class VlanList(Lister):
         ]
 
 
-class VlanAdd(ShowOne):
+class VlanCreate(ShowOne):
     """Give an alias a VLAN before a port does: a number, or one that is free.
 
     A number may be outside the ranges, and have ports already. Of a range, the lowest that is free
     is taken.
 
-    Example: sriovctl vlan add FOO 1000
-    Example: sriovctl vlan add BAR 300-399
+    Example: sriovctl vlan create FOO 1000
+    Example: sriovctl vlan create BAR 300-399
     """
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
@@ -67,6 +67,39 @@ class VlanAdd(ShowOne):
             listed = None if within is None else ranges.ranges(within)
             vlans = app.registry().change(lambda known: known.with_alias(name, listed))
         return ("alias", "vlan"), (name, vlans.aliases[name])
+
+
+class VlanAdd(VlanCreate):
+    """The older name of: sriovctl vlan create.
+
+    Example: sriovctl vlan add FOO 1000
+    """
+
+
+class VlanShow(ShowOne):
+    """Show a VLAN: its alias, its ports, and whether aliases are kept from it.
+
+    Example: sriovctl vlan show DMZ
+    """
+
+    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
+        parser: argparse.ArgumentParser = super().get_parser(prog_name)
+        parser.add_argument("vlan", help="alias, or VLAN id")
+        return parser
+
+    def take_action(
+        self, parsed_args: argparse.Namespace
+    ) -> tuple[tuple[str, ...], tuple[object, ...]]:
+        known, wanted = sriovctl(self).registry().vlans(), parsed_args.vlan
+        vlan = known.aliases.get(wanted)
+        if vlan is None:
+            given = _given(wanted, "vlan") if wanted[:1].isdigit() else ()
+            if len(given) != 1:
+                raise InvalidField("vlan", wanted, "no such alias; see: sriovctl vlan list")
+            (vlan,) = given
+        ports = ", ".join(sorted(known.used.get(vlan, ())))
+        shown = (known.alias_of(vlan), vlan, ports, vlan in known.blacklist)
+        return ("alias", "vlan", "ports", "blacklisted"), shown
 
 
 class VlanDelete(Command):

@@ -14,6 +14,7 @@ extensions = [
 ]
 config_generator_config_file = [
     ("../../etc/oslo-config-generator/sriov-agent.conf", "_static/sriov-agent"),
+    ("../../etc/oslo-config-generator/sriov-device-manager.conf", "_static/sriov-device-manager"),
 ]
 
 html_theme = "furo"

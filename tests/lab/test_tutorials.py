@@ -7,16 +7,15 @@ import shutil
 import socket
 import socketserver
 import threading
+import urllib.parse
+import urllib.request
 from pathlib import Path
 
 import pytest
 
 from tests import tutorials
-from tests.lab.agent import TOPOLOGY
-from tests.lab.bridge import NEUTRON_VARIABLE
+from tests.lab.bridge import NEUTRON_VARIABLE, TOPOLOGY
 from tools.demo import witness
-from tools.openstack.remote import Neutron
-from tools.openstack.stack import LOOPBACK_FROM_GUEST
 
 FLOOR_VLAN = 1
 AMQP_PORT = 5672
@@ -68,8 +67,8 @@ class Relay(socketserver.ThreadingTCPServer):
     allow_reuse_address = True
     daemon_threads = True
 
-    def __init__(self, broker_port):
-        self.broker = (LOOPBACK_FROM_GUEST, broker_port)
+    def __init__(self, host, port):
+        self.broker = (host, port)
         super().__init__(("127.0.0.1", AMQP_PORT), _Relayed)
 
 
@@ -90,9 +89,11 @@ def _copy(source, to):
 
 @pytest.fixture
 def neutron():
+    """What the machine outside tells of its Neutron."""
     if NEUTRON_VARIABLE not in os.environ:
         pytest.skip("there is no Neutron and no broker: python3 tools/openstack setup")
-    return Neutron(os.environ[NEUTRON_VARIABLE])
+    with urllib.request.urlopen(os.environ[NEUTRON_VARIABLE]) as answer:
+        return json.load(answer)
 
 
 @pytest.fixture
@@ -121,7 +122,8 @@ def test_contrail(shell, pfs):
 def test_device_manager(shell, controller, neutron, pfs):
     with Path("/etc/hosts").open("a") as hosts:
         hosts.write("127.0.0.1 controller\n")
-    with Relay(neutron.broker_port) as relay:
+    host = urllib.parse.urlsplit(neutron["url"]).hostname
+    with Relay(host, neutron["broker_port"]) as relay:
         threading.Thread(target=relay.serve_forever, daemon=True).start()
         try:
             follow("device-manager", shell, pfs, controller=controller)
@@ -132,7 +134,7 @@ def test_device_manager(shell, controller, neutron, pfs):
 @pytest.mark.openstack
 def test_neutron(shell, controller, neutron, pfs):
     Path("/etc/neutron").mkdir(exist_ok=True)
-    shutil.copy(neutron.conf_file, "/etc/neutron/neutron.conf")
+    shutil.copy(neutron["conf_file"], "/etc/neutron/neutron.conf")
     follow("neutron", shell, pfs, controller=controller)
 
 

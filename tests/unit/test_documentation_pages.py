@@ -80,7 +80,7 @@ def numbers():
                 yield pytest.param(option, id=f"{group}.{option.dest}")
 
 
-@pytest.mark.parametrize("option", numbers())
+@pytest.mark.parametrize("option", list(numbers()))
 def test_a_number_has_a_range_and_its_text_a_unit(option):
     assert option.type.min is not None
     units = r"second|how often|port|vlan|mbit|many|links|number"

@@ -5,7 +5,9 @@ logging.getLogger("reno").setLevel(logging.WARNING)
 
 project = "sriov-agent release notes"
 author = "sriov-agent contributors"
-extensions = ["reno.sphinxext"]
-html_theme = "furo"
+extensions = ["openstackdocstheme", "reno.sphinxext"]
+html_theme = "openstackdocs"
+openstackdocs_repo_name = "sriov-agent"
+openstackdocs_auto_name = False
 html_title = project
 html_show_copyright = False

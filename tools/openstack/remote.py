@@ -34,6 +34,7 @@ class Remote:
             "/broker/start": lambda _: stack.broker.start(),
             "/server/restart": lambda _: stack.restart_server(),
             "/openstack": lambda arguments: stack.openstack(*arguments),
+            "/rabbitmqctl": lambda arguments: stack.broker.control(*arguments),
             **(more or {}),
         }
         facts = {

@@ -13,7 +13,7 @@ REQUIREMENTS := $(wildcard *requirements.txt doc/requirements.txt tools/lab/requ
 SCHEMA_PACKAGE := libvirt0
 # What stands for switches: a NETCONF server, Open vSwitch, and ssh to reach them.
 SWITCH_PACKAGES := netconfd openssh-server openvswitch-switch iproute2
-TEST_PACKAGES := rabbitmq-server snmpd gcc binutils etcd-server prometheus chromium systemd-container bash-completion $(SCHEMA_PACKAGE) $(SWITCH_PACKAGES) $(LIBVIRT_PACKAGES)
+TEST_PACKAGES := rabbitmq-server systemd sudo snmpd gcc binutils etcd-server prometheus chromium systemd-container bash-completion $(SCHEMA_PACKAGE) $(SWITCH_PACKAGES) $(LIBVIRT_PACKAGES)
 # Guests of a real libvirt, and what its Python binding is built from.
 LIBVIRT_PACKAGES := libvirt-daemon-system libvirt-clients libvirt-dev pkg-config python3-dev
 PYTEST_ARGS ?=

@@ -5,8 +5,16 @@ import hypothesis
 import pytest
 
 #: marks of tests that continuous integration must run: there, skipping one is a failure
-MUST_RUN_IN_CI = frozenset(
-    ["browser", "etcd", "lab", "openstack", "promtool", "rabbitmq", "switch", "systemd"]
+MUST_RUN_IN_CI = (
+    "browser",
+    "etcd",
+    "lab",
+    "namespaces",
+    "openstack",
+    "promtool",
+    "rabbitmq",
+    "switch",
+    "systemd",
 )
 
 # Where a change is judged, the examples are the same each time; elsewhere they are new ones.

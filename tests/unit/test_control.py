@@ -87,7 +87,7 @@ def test_a_socket_that_was_left_behind_is_replaced(path, control):
     ("mode", "said"),
     [
         (0o666, "user 65534 may not ask the agent: be root"),
-        (0o600, "user 65534 may not ask sriov-agent on {}: be root, or the user it runs as"),
+        (0o600, "user 65534 may not ask sriov-agent on {}: be root, or in its group"),
     ],
 )
 def test_another_user_is_refused_whatever_the_mode_of_the_socket(mode, said):

@@ -66,7 +66,7 @@ def test_a_port_is_wired_and_released_without_root(machine, pf, fabric, source):
         "[DEFAULT]\nhost = compute1\n[agent]\nretry_max = 2\n"
         f"[sriov_nic]\nphysical_device_mappings = physnet2:{pf['pci']}\n"
         f"[lldp]\nsources = {source}\n"
-        f"[fabric]\nhook = webhook\n[hook_webhook]\nurl = {fabric}\n",
+        f"[fabric]\nhook = webhook\n[hook_webhook]\nurl = {fabric}\ntimeout = 60\n",
         "root:sriov-agent",
         "640",
     )

@@ -25,8 +25,8 @@ from tests.unit.test_sriovctl import Host, run
 
 COMMANDS = sorted(point.name.replace("_", " ") for point in entry_points(group="sriovctl.commands"))
 NOUNS = (
-    *("agent", "appliance", "fabric", "fabric host", "libvirt network", "lldp", "network", "pf"),
-    *("port", "switch", "vf", "vlan", "vpp"),
+    *("agent", "appliance", "fabric", "fabric host", "libvirt network", "lldp", "mirror"),
+    *("network", "pf", "port", "switch", "tap", "vf", "vlan", "vpp"),
 )
 #: What any noun may have, in one sense everywhere.
 VERBS = ("list", "show", "create", "delete", "set")
@@ -40,7 +40,7 @@ OWN = {
     "port": ("attach", "detach", "xml"),
     "switch": ("test",),
     "vlan": ("range", "blacklist"),
-    "vpp": ("script", "xml"),
+    "vpp": ("script", "xml", "apply", "remove"),
 }
 ALONE = ("doctor", "topology")
 OLDER = {
@@ -144,6 +144,7 @@ class Full(Host):
         with self.config.open("a") as config:
             config.write(
                 f"[fabric]\nhook = exec\n[hook_exec]\ncommand = {hook}\n"
+                "[local]\nbridge = br0\n"
                 f"[libvirt]\nuri = test://{directory}/libvirt.xml\n"
                 f"[device_manager]\nstate_path = {directory}/manager\nswitches = leaf1,leaf2\n"
                 "[switch:leaf1]\ndriver = linux-bridge\naddress = 192.0.2.1\nports = swp1\n"
@@ -154,6 +155,9 @@ class Full(Host):
         self.do("vlan", "create", "CORE", "-f", "json")
         self.do("vlan", "blacklist", "2000-2099,3000", "-f", "json")
         self.do("vlan", "range", "101-199,300-399", "-f", "json")
+        for number in ("100", "200"):
+            self.do("tap", "create", number, "--ip", f"10.0.0.{number}/24", "-f", "json")
+        self.do("mirror", "create", "watch", "--source", "vnet3", "--tap", "tap200", "-f", "json")
         address = vf_address(PF_A, 0)
         claim = Claim(port_id=made[0]["id"], vf=address, pf=PF_A, index=0, mac=made[0]["mac"])
         entry = PortReport(port_id=claim.port_id, state=PortState.MET, claim=claim)
@@ -187,9 +191,11 @@ def full(tmp_path_factory):
 ARGUMENTS = {
     "fabric sync": ("--dry-run",),
     "libvirt network show": ("fast",),
+    "mirror show": ("watch",),
     "pf show": ("ens1",),
     "port create": ("--physical-network", "physnet2"),
     "port show": ("web1",),
+    "tap show": ("tap100",),
     "vf show": (vf_address(PF_A, 0),),
     "vlan create": ("NEW",),
     "vlan add": ("NEW",),
@@ -197,8 +203,11 @@ ARGUMENTS = {
 }
 #: With 1 they say that something differs, and with 2 that something is wrong.
 TELLING = {"fabric drift": (1,), "doctor": (0, 1, 2)}
-#: They change something, or ask a Neutron, and have tests of their own.
-ELSEWHERE = ("network show", "network set", "port create", "vlan add", "vlan create")
+#: They change something, or ask a Neutron or a VPP, and have tests of their own.
+ELSEWHERE = (
+    *("network show", "network set", "port create", "vlan add", "vlan create", "tap create"),
+    *("mirror create", "vpp apply", "vpp remove", "vpp show"),
+)
 
 
 def of(kind):

@@ -13,14 +13,8 @@ from cliff.command import Command
 from cliff.lister import Lister
 from cliff.show import ShowOne
 
-from sriov_agent.cmd.ctl.base import (
-    add_wait,
-    clean,
-    escaped,
-    require_local,
-    sriovctl,
-    vlan_or_alias,
-)
+from sriov_agent.cmd.ctl.base import add_wait, clean, require_local, sriovctl, vlan_or_alias
+from sriov_agent.cmd.ctl.terminal import escaped
 from sriov_agent.core.tap_plan import Status
 from sriov_agent.core.taps import Mirror, Tap, Taps
 from sriov_agent.exceptions import ConfigError, InvalidField, Unavailable

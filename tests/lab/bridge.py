@@ -1,14 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
 """Tests under tests/lab run inside the lab guest; outside it, their reports are replayed.
 
-Outside, the guest is booted once for all that are selected, before any other test runs: it takes
-one CPU and most of the time, so the others run beside it. In the guest each test report is appended
-to a file in build/, where it is read while the guest runs.
+Outside, a guest is booted before any other test runs: it takes one CPU and most of the time, so the
+others run beside it. When those are done there is another CPU, and a second guest if the tests are
+of several modules. Each guest is given all that are selected, and takes the modules that the other
+one did not; its test reports are appended to a file in build/, where they are read meanwhile.
 """
 
 import contextlib
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -21,6 +23,7 @@ import pytest
 HERE = Path(__file__).parent
 TOPOLOGY = Path("/run/sriov-lab/topology.json")
 REPORTS_VARIABLE = "SRIOV_LAB_REPORTS"
+TAKEN_VARIABLE = "SRIOV_LAB_TAKEN"
 NEUTRON_VARIABLE = "SRIOV_LAB_NEUTRON"
 
 NOT_AVAILABLE = 3
@@ -37,24 +40,45 @@ def is_lab(item):
     return HERE in item.path.parents
 
 
-class ReportWriter:
-    """In the guest: writes each report where the machine outside reads it."""
+def module_of(item):
+    """What one guest runs as a whole; all that needs Neutron is one, since that has one host."""
+    return "openstack" if item.get_closest_marker("openstack") else item.path.stem
 
-    def __init__(self, config, path):
+
+class Inside:
+    """In the guest: takes modules, and writes each report where the machine outside reads it.
+
+    :param taken: a directory that all guests share
+    """
+
+    def __init__(self, config, reports, taken):
         self.config = config
-        self.path = Path(path)
+        self.reports = Path(reports)
+        self.taken = Path(taken)
+        self.ours = {}
+
+    def pytest_runtest_protocol(self, item):
+        module = module_of(item)
+        if module not in self.ours:
+            try:
+                (self.taken / module).mkdir()
+            except FileExistsError:
+                self.ours[module] = False
+            else:
+                self.ours[module] = True
+        return None if self.ours[module] else True
 
     def pytest_runtest_logreport(self, report):
         data = self.config.hook.pytest_report_to_serializable(config=self.config, report=report)
-        with self.path.open("a") as file:
+        with self.reports.open("a") as file:
             file.write(json.dumps(data) + "\n")
 
 
 class Bridge:
-    """Outside the guest: gives every lab test the reports that it had in there."""
+    """Outside the guests: gives every lab test the reports that it had in one of them."""
 
     def __init__(self):
-        self.guest = None
+        self.lab = None
 
     def pytest_collection_modifyitems(self, items):
         items.sort(key=is_lab)
@@ -62,67 +86,113 @@ class Bridge:
     def pytest_collection_finish(self, session):
         chosen = [item for item in session.items if is_lab(item)]
         if chosen and not session.config.option.collectonly:
-            self.guest = Guest(session.config, chosen)
+            self.lab = Lab(session.config, chosen)
 
     def pytest_runtest_protocol(self, item):
         if not is_lab(item):
             return None
         hook = item.ihook
         hook.pytest_runtest_logstart(nodeid=item.nodeid, location=item.location)
-        for report in self.guest.reports_of(item):
+        for report in self.lab.reports_of(item):
             hook.pytest_runtest_logreport(report=report)
         hook.pytest_runtest_logfinish(nodeid=item.nodeid, location=item.location)
         return True
 
     def pytest_sessionfinish(self):
-        if self.guest:
-            self.guest.stop()
+        if self.lab:
+            self.lab.stop()
 
 
 class Guest:
-    """One boot of the lab guest, running the selected tests."""
+    """One boot of the lab guest, running selected tests.
+
+    :param command: what is run in it
+    :param environment: of that, beside where the reports go
+    """
+
+    def __init__(self, build, name, command, environment):
+        self.log = build / f"{name}.log"
+        reports = build / f"{name}.jsonl"
+        reports.write_text("")
+        self.lines = reports.open()
+        with self.log.open("w") as log:
+            self.process = lab_command(
+                "run",
+                f"--timeout={TIMEOUT_SECONDS}",
+                *(["--user-net"] if NEUTRON_VARIABLE in environment else []),
+                *(f"--env={name}={value}" for name, value in environment.items()),
+                f"--env={REPORTS_VARIABLE}={reports}",
+                "--",
+                *command,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+            )
+
+    @property
+    def ended(self):
+        return self.process.poll() is not None
+
+    def read(self):
+        """The reports that were written since, as JSON has them."""
+        while True:
+            start = self.lines.tell()
+            line = self.lines.readline()
+            if not line.endswith("\n"):
+                self.lines.seek(start)
+                return
+            yield json.loads(line)
+
+    def end(self):
+        """How it ended, and what it said last."""
+        tail = self.log.read_text(errors="replace").splitlines()[-SHOWN_LINES:]
+        return [f"status {self.process.returncode}; the end of {self.log}:", *tail]
+
+    def stop(self):
+        self.lines.close()
+        if not self.ended:
+            self.process.terminate()
+            self.process.wait()
+
+
+class Lab:
+    """The guests, running the selected tests."""
 
     def __init__(self, config, items):
         self.config = config
         self.reports = defaultdict(list)
-        self.process = None
+        self.guests = []
         self.outside = contextlib.ExitStack()
         self.shown = False
+        self.several = len({module_of(item) for item in items}) > 1
 
-        build = config.rootpath / "build" / "lab-tests"
-        build.mkdir(parents=True, exist_ok=True)
-        self.log = build / "guest.log"
-        reports = build / "reports.jsonl"
-        reports.write_text("")
-        self.lines = reports.open()
-
-        check = self._lab("check", stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        self.build = config.rootpath / "build" / "lab-tests"
+        taken = self.build / "taken"
+        shutil.rmtree(taken, ignore_errors=True)
+        taken.mkdir(parents=True)
+        check = lab_command("check", stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
         sentence = check.communicate()[0].strip()
         self.unavailable = sentence if check.returncode == NOT_AVAILABLE else None
         if self.unavailable is not None:
             return
 
-        selected = build / "selected.txt"
+        selected = self.build / "selected.txt"
         selected.write_text("".join(f"{config.rootpath / item.nodeid}\n" for item in items))
-        environment = {name: os.environ[name] for name in ("CI",) if name in os.environ}
-        environment[REPORTS_VARIABLE] = str(reports)
+        self.command = [
+            *(sys.executable, "-m", "pytest", "-p", "no:cacheprovider"),
+            *("-c", config.inipath, "--rootdir", config.rootpath),
+            *(f"--tb={config.option.tbstyle}", *["-v"] * config.option.verbose),
+            *(["--showlocals"] if config.option.showlocals else []),
+            f"@{selected}",
+        ]
+        self.environment = {name: os.environ[name] for name in ("CI",) if name in os.environ}
+        self.environment[TAKEN_VARIABLE] = str(taken)
         if any(item.get_closest_marker("openstack") for item in items):
-            environment |= self._neutron()
-        with self.log.open("w") as log:
-            self.process = self._lab(
-                "run",
-                f"--timeout={TIMEOUT_SECONDS}",
-                *(["--user-net"] if NEUTRON_VARIABLE in environment else []),
-                *(f"--env={name}={value}" for name, value in environment.items()),
-                "--",
-                *(sys.executable, "-m", "pytest", "-p", "no:cacheprovider"),
-                *("-c", config.inipath, "--rootdir", config.rootpath),
-                *(f"--tb={config.option.tbstyle}", *["-v"] * config.option.verbose),
-                *(["--showlocals"] if config.option.showlocals else []),
-                f"@{selected}",
-                stdout=log,
-                stderr=subprocess.STDOUT,
-            )
+            self.environment |= self._neutron()
+        self._boot()
+
+    def _boot(self):
+        name = f"guest{len(self.guests) + 1}"
+        self.guests.append(Guest(self.build, name, self.command, self.environment))
 
     def _neutron(self):
         """Start a Neutron for the guest; the variable that tells where its switches are.
@@ -140,20 +210,16 @@ class Guest:
         remote = self.outside.enter_context(contextlib.closing(Remote(stack)))
         return {NEUTRON_VARIABLE: remote.guest_url}
 
-    def _lab(self, *arguments, **options):
-        command = [sys.executable, "tools/lab", *map(str, arguments)]
-        return subprocess.Popen(
-            command, cwd=self.config.rootpath, stdin=subprocess.DEVNULL, **options
-        )
-
     def reports_of(self, item):
         """The reports of one test as they arrive; one that never came is an error."""
         if self.unavailable is not None:
             yield from _made_here(item, pytest.skip, self.unavailable)
             return
+        if self.several and len(self.guests) == 1:
+            self._boot()
         replayed = 0
         while True:
-            ended = self.process.poll() is not None
+            ended = all(guest.ended for guest in self.guests)
             self._read()
             for report in self.reports[item.nodeid][replayed:]:
                 replayed += 1
@@ -166,33 +232,32 @@ class Guest:
         yield from _made_here(item, pytest.fail, self._why_it_ended(), pytrace=False)
 
     def _read(self):
-        while True:
-            start = self.lines.tell()
-            line = self.lines.readline()
-            if not line.endswith("\n"):
-                self.lines.seek(start)
-                return
-            report = self.config.hook.pytest_report_from_serializable(
-                config=self.config, data=json.loads(line)
-            )
-            if isinstance(report.longrepr, list):  # where a skip was, a tuple before JSON
-                report.longrepr = tuple(report.longrepr)
-            self.reports[report.nodeid].append(report)
+        for guest in self.guests:
+            for data in guest.read():
+                report = self.config.hook.pytest_report_from_serializable(
+                    config=self.config, data=data
+                )
+                if isinstance(report.longrepr, list):  # where a skip was, a tuple before JSON
+                    report.longrepr = tuple(report.longrepr)
+                self.reports[report.nodeid].append(report)
 
     def _why_it_ended(self):
-        sentence = f"the lab ended with status {self.process.returncode} before this test did"
+        sentence = "the lab ended before this test did"
         if self.shown:
             return sentence
         self.shown = True
-        tail = self.log.read_text(errors="replace").splitlines()[-SHOWN_LINES:]
-        return "\n".join([f"{sentence}; the end of {self.log}:", *tail])
+        return "\n".join([sentence, *(line for guest in self.guests for line in guest.end())])
 
     def stop(self):
-        self.lines.close()
-        if self.process and self.process.poll() is None:
-            self.process.terminate()
-            self.process.wait()
+        for guest in self.guests:
+            guest.stop()
         self.outside.close()
+
+
+def lab_command(*arguments, **options):
+    """``tools/lab`` begun with these arguments."""
+    command = [sys.executable, "tools/lab", *map(str, arguments)]
+    return subprocess.Popen(command, cwd=HERE.parents[1], stdin=subprocess.DEVNULL, **options)
 
 
 def _made_here(item, outcome, *arguments, **options):

@@ -60,6 +60,17 @@ def test_is_never_reached():
     pass
 """
 
+MORE_LAB_TESTS = """
+import os, pathlib, time
+
+def test_is_in_the_other_guest():
+    reports = pathlib.Path(os.environ["SRIOV_LAB_REPORTS"])
+    reports.with_name("there").touch()
+    while not reports.with_name("here").exists():
+        time.sleep(0.01)
+    print(reports.stem)
+"""
+
 OUTSIDE_TEST = """
 import os
 
@@ -131,7 +142,8 @@ def test_a_guest_that_dies_fails_what_had_not_ended(project):
     ran = run(project, "-k", "passes or guest or reached")
 
     assert "1 passed, 6 deselected, 2 errors" in ran.stdout
-    assert "the lab ended with status 9 before this test did" in ran.stdout
+    assert "the lab ended before this test did" in ran.stdout
+    assert ran.stdout.count("status 9; the end of ") == 1
     assert ran.returncode == pytest.ExitCode.TESTS_FAILED
 
 
@@ -164,3 +176,16 @@ def test_in_ci_a_skip_inside_the_guest_is_a_failure(project):
 
     assert "with CI=true this may not be skipped: no second leaf" in ran.stdout
     assert ran.returncode == pytest.ExitCode.TESTS_FAILED
+
+
+def test_two_guests_share_the_modules_and_run_at_once(project):
+    _write(project / "tests/lab/test_first.py", MORE_LAB_TESTS)
+    second = MORE_LAB_TESTS.replace('"here"', '"where"').replace('"there"', '"here"')
+    _write(project / "tests/lab/test_second.py", second.replace('"where"', '"there"'))
+    ran = run(project, "-rP", "tests/lab/test_first.py", "tests/lab/test_second.py")
+
+    assert "2 passed" in ran.stdout, ran.stdout
+    assert {line for line in ran.stdout.splitlines() if line in ("guest1", "guest2")} == {
+        "guest1",
+        "guest2",
+    }

@@ -210,7 +210,13 @@ def test_metrics_without_its_extra_say_so(bare, tmp_path):
     assert "sriov-agent[metrics]" in said.stderr
 
 
+def test_vpp_without_its_extra_says_so(bare, tmp_path):
+    said = run(bare / "sriovctl", "vpp", "show", cwd=tmp_path)
+    assert (said.returncode, "sriov-agent[vpp]" in said.stderr) == (1, True), said.stderr
+
+
 def test_every_extra_is_tried():
+    """That of colours is in ``test_ctl_terminal.py``, and that of host taps in ``test_taps.py``."""
     setup = (ROOT / "setup.cfg").read_text().partition("[extras]")[2].partition("[pbr]")[0]
     declared = set(re.findall(r"^([a-z-]+) =$", setup, re.MULTILINE))
-    assert declared == {extra for extra, _ in EXTRAS} | {"snmp", "metrics"}
+    assert declared == {extra for extra, _ in EXTRAS} | {"cli", "metrics", "snmp", "taps", "vpp"}

@@ -115,7 +115,7 @@ def test_sriovctl_tells_what_was_refused_from_what_was_not_understood(node):
     refused = node.run("sriovctl", *CREATE)
     assert refused.returncode == 1
     assert refused.stderr == f"id '{port_id(1)}': this port exists\n"
-    assert node.run("sriovctl", *CREATE, "--vlan", "fifteen").returncode == 2
+    assert node.run("sriovctl", *CREATE, "--qos", "three").returncode == 2
 
 
 def test_waiting_ends_when_the_port_is_met_and_when_its_vf_is_released(node):
@@ -125,6 +125,10 @@ def test_waiting_ends_when_the_port_is_met_and_when_its_vf_is_released(node):
     created = node.run("sriovctl", *CREATE, "--wait", str(SECONDS), "-f", "value", "-c", "vf")
     assert (created.returncode, created.stdout) == (0, f"{met.claim.vf}\n")
 
+    waited = node.run("sriovctl", "port", "delete", port_id(1), "--wait", "1")
+    assert (waited.returncode, f"not released: {port_id(1)}" in waited.stderr) == (1, True)
+    assert node.run("sriovctl", *CREATE).returncode == 0
+    store.save(Report(), {})
     assert node.run("sriovctl", "port", "delete", port_id(1), "--wait", "30").returncode == 0
 
 

@@ -35,7 +35,7 @@ from docutils.parsers.rst import Directive, directives, roles
 ROOT = Path(__file__).parents[1]
 PAGES = ROOT / "doc/source/tutorials"
 #: far above what any command takes, by emulation
-PATIENCE_SECONDS = 300
+PATIENCE_SECONDS = 600
 PROMPT = re.compile(r"([a-z][a-z0-9-]*)?[#$] (.*)")
 CONTINUED = re.compile(r"> (.*)")
 

@@ -51,7 +51,11 @@ def shell(tmp_path):
 
 
 def follow(name, shell, pfs, **others):
-    tutorials.follow(tutorials.PAGES / f"{name}.rst", {"": shell, **others})
+    try:
+        tutorials.follow(tutorials.PAGES / f"{name}.rst", {"": shell, **others})
+    finally:
+        for path in map(Path, (f"/run/{log}.log" for log in LOGS)):
+            print(path, path.read_text() if path.exists() else "is not there", sep="\n")
     for pf in pfs:
         assert witness.open_vlans(pf["leaf"], pf["port"]) == {FLOOR_VLAN}
         assert all((vf["vlan"], vf["spoofchk"]) == (0, True) for vf in witness.vfs(pf["netdev"]))

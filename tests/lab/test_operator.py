@@ -9,20 +9,18 @@ IOMMU is the one that the tests run on, or else a directory; a NIC whose firmwar
 is a recorded answer of one; a server whose clock is another is one that says so.
 """
 
-import contextlib
 import ctypes
 import json
 import os
 import shutil
 import subprocess
 import sys
-import tempfile
 import time
 from pathlib import Path
 
 import pytest
 
-from tests.lab.agent import DAEMON, TOPOLOGY, Host
+from tests.lab.agent import TOPOLOGY, Host
 from tests.lab.nested import LIBVIRTD_CONF
 from tools.demo import witness
 from tools.demo.witness import run
@@ -175,43 +173,6 @@ def test_the_kernels_word_on_its_clock_is_told(host):
         set_maxerror(16_000_000)
     found = doctor(host)[1]["clock"]
     assert (found["state"], "chrony" in found["mend"]) == ("warning", True)
-
-
-@contextlib.contextmanager
-def daemon(directory, config, *rights):
-    """The agent as a process with these rights, in a directory of its own."""
-    with (directory / "agent.log").open("a") as log:
-        process = subprocess.Popen(
-            ["setpriv", *rights, DAEMON, f"--config-file={config}"], stdout=log, stderr=log
-        )
-    try:
-        yield process
-    finally:
-        process.kill()
-        process.wait()
-
-
-@pytest.mark.parametrize(
-    ("rights", "seen"),
-    [(("--bounding-set=-net_admin,-net_raw",), "error"), ((), "ok")],
-    ids=["root-without", "root"],
-)
-def test_the_rights_of_the_agents_user_are_those_it_has(pf, rights, seen):
-    """Those of a service user are tried by the unit; see ``test_unit.py``."""
-    with tempfile.TemporaryDirectory(dir="/run") as name:
-        host = Host(Path(name), [pf["pci"]], lldp="sources = lldpd")
-        with daemon(Path(name), host.config, *rights) as process:
-            wait_until(lambda: state(host, "agent") == "ok")
-            found = doctor(host)[1]
-            assert str(process.pid) in found["agent"]["found"]
-            assert found["agent rights"]["state"] == seen
-            assert "user 0" in found["agent rights"]["found"]
-            host = Host(Path(name), [pf["pci"]], lldp="sources = raw")
-            found = doctor(host)[1]["agent rights"]
-            assert found["state"] == seen
-            if seen == "error":
-                assert "lacks CAP_NET_ADMIN, CAP_NET_RAW" in found["found"]
-                assert "etc/systemd/system/sriov-agent.service" in found["mend"]
 
 
 def vlans_of(pf):

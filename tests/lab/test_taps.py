@@ -14,7 +14,7 @@ from tests.lab.agent import WAIT_SECONDS, Host
 from tools.demo.witness import pings, run
 
 BRIDGE = "br-host"
-SEEN_SECONDS = 60
+SEEN_SECONDS = 240
 #: By guest: its port of the bridge, VLAN and address.
 GUESTS = {"dmz1": ("vnet1", 101, "10.77.0.11"), "core1": ("vnet2", 102, "10.77.0.12")}
 
@@ -176,12 +176,14 @@ def test_taps_outlive_a_kill_and_a_reboot(host):
 
 def test_an_interface_of_somebody_else_is_left(host):
     with bridge(), host.daemon():
+        ours = create(host, "100")
         run(*"ip link add theirs type dummy".split())
         try:
-            status, _, error = host.ctl("tap", "create", "101", "--name", "theirs", "--wait", "5")
+            status, _, error = host.ctl("tap", "create", "101", "--name", "theirs", "--wait", "20")
             assert status == 1
             assert "no tap of ours: it is left" in error
             host.do("tap", "delete", "theirs")
             assert "theirs" in interfaces()
+            host.do("tap", "delete", "--wait", WAIT_SECONDS, ours)
         finally:
             run("ip", "link", "del", "theirs")

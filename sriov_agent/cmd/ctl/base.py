@@ -4,6 +4,8 @@
 import argparse
 import contextlib
 import math
+import time
+from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, cast
 
@@ -25,6 +27,9 @@ if TYPE_CHECKING:
 
 #: What is said of LLDP before the agent's first pass.
 UNHEARD = "the agent has not looked yet; sriov-lldp-discover --all asks without it"
+
+#: How often what is waited for is looked at.
+POLL_SECONDS = 0.2
 
 
 def sriovctl(command: Command) -> "Sriovctl":
@@ -104,6 +109,27 @@ def seconds(text: str) -> float:
         if 0 <= (seconds := float(text)) < math.inf:
             return seconds
     raise argparse.ArgumentTypeError(f"expected a number of seconds, not {text!r}")
+
+
+def wait_until_met(
+    what: str, seen: Callable[[], tuple[str, Iterable[str]]], seconds: float, deadline: float
+) -> None:
+    """Wait until something is met.
+
+    :param seen: its state as the last pass left it, and what is not met
+    :param seconds: how long is waited in all, until ``deadline`` of :func:`time.monotonic`
+    :raises Unavailable: if it is not by then
+    """
+    while (last := seen())[0] != "met":
+        if time.monotonic() > deadline:
+            raise Unavailable(f"{what} is not met after {seconds:g} s: {why_unmet(last[1])}")
+        time.sleep(POLL_SECONDS)
+
+
+def why_unmet(unmet: Iterable[str]) -> str:
+    """What the last pass said is not met; without a word there was none."""
+    sentences = list(unmet) or ["the agent has not looked at it: is it running?"]
+    return "; ".join(map(escaped, sentences))
 
 
 def clean(value: object) -> object:

@@ -2,6 +2,7 @@
 """``sriovctl port``."""
 
 import argparse
+import functools
 import itertools
 import time
 import uuid
@@ -16,6 +17,7 @@ from cliff.show import ShowOne
 
 from sriov_agent import conf as options
 from sriov_agent.cmd.ctl.base import (
+    POLL_SECONDS,
     add_wait,
     clean,
     coloured,
@@ -23,8 +25,8 @@ from sriov_agent.cmd.ctl.base import (
     require_local,
     sriovctl,
     vlan_or_alias,
+    wait_until_met,
 )
-from sriov_agent.cmd.ctl.terminal import escaped
 from sriov_agent.core.model import LinkState, Segment
 from sriov_agent.core.netspec import DRIVERS, FORM, NetSpec, netspecs
 from sriov_agent.core.report import left_open
@@ -61,7 +63,6 @@ _SHOW = (
     "unmet",
     "unsupported",
 )
-_POLL_SECONDS = 0.2
 
 Json = object
 
@@ -138,7 +139,8 @@ class PortCreate(ShowOne):
         deadline = time.monotonic() + given.wait
         for port_id in ids if given.wait else []:
             with doing(self, f"waiting until port {given.name or port_id} is met"):
-                _wait_until_met(app, port_id, given.wait, deadline)
+                seen = functools.partial(_seen, app, port_id)
+                wait_until_met(f"port {port_id}", seen, given.wait, deadline)
         if count == 1:
             return _SHOW, _row(self, ids[0], _SHOW)
         return _LIST, [_row(self, port_id, _LIST) for port_id in ids]
@@ -203,13 +205,10 @@ def _others(given: argparse.Namespace, count: int) -> Iterator[dict[str, Any]]:
         }
 
 
-def _wait_until_met(app: "Sriovctl", port_id: str, seconds: float, deadline: float) -> None:
-    while (status := app.store().status().get(port_id, {})).get("state") != "met":
-        if time.monotonic() > deadline:
-            unmet = status.get("unmet") or ["the agent has not looked at it: is it running?"]
-            why = "; ".join(map(escaped, unmet))
-            raise Unavailable(f"port {port_id} is not met after {seconds:g} s: {why}")
-        time.sleep(_POLL_SECONDS)
+def _seen(app: "Sriovctl", port_id: str) -> tuple[str, Sequence[str]]:
+    """The port's state as the last pass left it, and what is not met."""
+    status = app.store().status().get(port_id, {})
+    return status.get("state", ""), status.get("unmet") or ()
 
 
 class PortDelete(Command):
@@ -259,7 +258,7 @@ class PortDelete(Command):
                     f"after {seconds:g} s {'; '.join(left)}; the agent goes on with it if it runs: "
                     "see sriovctl port list and fabric diff"
                 )
-            time.sleep(_POLL_SECONDS)
+            time.sleep(POLL_SECONDS)
 
 
 class PortList(Lister):

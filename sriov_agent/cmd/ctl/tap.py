@@ -13,9 +13,16 @@ from cliff.command import Command
 from cliff.lister import Lister
 from cliff.show import ShowOne
 
-from sriov_agent.cmd.ctl.base import add_wait, clean, require_local, sriovctl, vlan_or_alias
-from sriov_agent.cmd.ctl.terminal import escaped
-from sriov_agent.core.tap_plan import Status
+from sriov_agent.cmd.ctl.base import (
+    POLL_SECONDS,
+    add_wait,
+    clean,
+    require_local,
+    sriovctl,
+    vlan_or_alias,
+    wait_until_met,
+    why_unmet,
+)
 from sriov_agent.core.taps import Mirror, Tap, Taps
 from sriov_agent.exceptions import ConfigError, InvalidField, Unavailable
 
@@ -24,7 +31,6 @@ if TYPE_CHECKING:
 
 _TAP = ("name", "bridge", "vlan", "alias", "ip", "state")
 _MIRROR = ("name", "source", "tap", "state")
-_POLL_SECONDS = 0.2
 
 Row = tuple[tuple[str, ...], tuple[object, ...]]
 Rows = tuple[tuple[str, ...], list[tuple[object, ...]]]
@@ -208,25 +214,18 @@ def _delete(
     while waiting := waiting & {each.key for each in app.store().taps()}:
         if time.monotonic() > deadline:
             left = [each for each in app.store().taps() if each.key in waiting]
-            raise Unavailable(f"not gone after {seconds:g} s: {'; '.join(map(_why, left))}")
-        time.sleep(_POLL_SECONDS)
+            why = "; ".join(why_unmet(each.unmet) for each in left)
+            raise Unavailable(f"not gone after {seconds:g} s: {why}")
+        time.sleep(POLL_SECONDS)
 
 
 def _wait_until_met(app: "Sriovctl", key: str, what: str, seconds: float) -> None:
-    deadline = time.monotonic() + seconds
-    while seconds:
-        status = next((each for each in app.store().taps() if each.key == key), None)
-        if status and status.state == "met":
-            return
-        if time.monotonic() > deadline:
-            why = _why(status) if status else "the agent has not looked at it: is it running?"
-            raise Unavailable(f"{what} is not met after {seconds:g} s: {why}")
-        time.sleep(_POLL_SECONDS)
+    def seen() -> tuple[str, Iterable[str]]:
+        found = [(each.state, each.unmet) for each in app.store().taps() if each.key == key]
+        return found[0] if found else ("", ())
 
-
-def _why(status: Status) -> str:
-    sentences = status.unmet or ["the agent has not looked at it: is it running?"]
-    return "; ".join(map(escaped, sentences))
+    if seconds:
+        wait_until_met(what, seen, seconds, time.monotonic() + seconds)
 
 
 def _shown_tap(app: "Sriovctl", name: str) -> Row:

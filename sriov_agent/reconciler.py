@@ -241,7 +241,7 @@ class Reconciler:
     def _look(self, scope: Scope) -> "_Seen":
         """Everything that a pass over these ports is about, of which nothing is known in it yet."""
         claims = self.record.claims()
-        seen = _Seen(claims=claims, interfaces=self.interfaces.read())
+        seen = _Seen(claims=claims, interfaces=self.interfaces.read(), unanswered=self._networks())
         touched = (claim.pf for port, claim in claims.items() if port in scope)
         self._look_at_pfs(seen, None if scope == ALL else frozenset(touched))
         self._trace(seen, anew=scope == ALL)
@@ -259,7 +259,7 @@ class Reconciler:
 
     def _look_at_pfs(self, seen: "_Seen", again: frozenset[str] | None) -> None:
         # Asked first: when a domain has lost a VF, libvirt has set its MAC and VLAN back.
-        held, errors = self._held()
+        held, errors = self._held(seen.unanswered)
         now = self.clock()
         pfs, pf_errors = self.host.pfs(again)
         seen.pfs = with_guests(pfs, held, self._reserved)
@@ -269,11 +269,20 @@ class Reconciler:
         if seen.looked is not None:
             seen.looked = None if again is None else seen.looked | again | looked_at
 
-    def _held(self) -> tuple[Iterable[Held] | None, dict[str, str]]:
-        """What running domains have, ``None`` if that cannot be told, and why."""
+    def _networks(self) -> str:
+        """Learn what networks of libvirt give away, once in a pass; why that is unknown, or ""."""
         try:
             if self.domains:
                 self._reserved = tuple(self.domains.reserved())
+        except SriovAgentError as error:
+            return str(error)
+        return ""
+
+    def _held(self, unanswered: str) -> tuple[Iterable[Held] | None, dict[str, str]]:
+        """What running domains have, ``None`` if that cannot be told, and why."""
+        if unanswered:
+            return None, {"libvirt": unanswered}
+        try:
             return (self.domains.held() if self.domains else ()), {}
         except SriovAgentError as error:
             return None, {"libvirt": str(error)}
@@ -396,10 +405,15 @@ class Reconciler:
 
 @dataclass(kw_only=True)
 class _Seen:
-    """What a pass has seen so far; ``looked``: the PFs that it looked at, ``None`` for all."""
+    """What a pass has seen so far.
+
+    ``looked``: the PFs that it looked at, ``None`` for all; ``unanswered``: why libvirt is not
+    asked what guests have.
+    """
 
     claims: dict[str, Claim]
     interfaces: dict[str, Interface | None]
+    unanswered: str
     looked: frozenset[str] | None = frozenset()
     pfs: dict[str, Pf] = field(default_factory=dict)
     pf_errors: dict[str, str] = field(default_factory=dict)

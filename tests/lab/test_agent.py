@@ -31,11 +31,6 @@ def open_vlans(pf):
 
 
 @pytest.fixture(scope="module")
-def pfs():
-    return json.loads(TOPOLOGY.read_text())["pfs"]
-
-
-@pytest.fixture(scope="module")
 def module_host(tmp_path_factory, pfs):
     host = Host(tmp_path_factory.mktemp("host"), [pf["pci"] for pf in pfs])
     with host.agent():

@@ -40,11 +40,6 @@ def until(holds):
 
 
 @pytest.fixture(scope="module")
-def pfs():
-    return json.loads(TOPOLOGY.read_text())["pfs"]
-
-
-@pytest.fixture(scope="module")
 def transport_url():
     if NEUTRON_VARIABLE not in os.environ:
         pytest.skip("there is no broker: python3 tools/openstack setup")

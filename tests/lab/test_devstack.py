@@ -6,19 +6,14 @@ phases where SRIOV_TEST_DEVSTACK names a checkout, the stand-ins elsewhere.
 """
 
 import configparser
-import json
-import os
 from pathlib import Path
 
 import pytest
 
 from tests.devstack.box import missing
 from tests.devstack.stage import DEST, Stage
-from tests.lab.agent import TOPOLOGY
-from tests.lab.bridge import NEUTRON_VARIABLE
 from tests.lab.test_neutron import FLOOR_VLAN, holder, status, until
 from tools.demo import witness
-from tools.openstack.remote import Neutron
 
 pytestmark = [pytest.mark.openstack, pytest.mark.namespaces]
 
@@ -27,18 +22,6 @@ MAC = "fa:16:3e:00:01:01"
 VLAN = 25
 #: what of the guest the agent and the leaves' program use
 KEPT = ("/run/sriov-lab", "/run/netns", "/run/lldpd.socket")
-
-
-@pytest.fixture(scope="module")
-def neutron():
-    if NEUTRON_VARIABLE not in os.environ:
-        pytest.skip("there is no Neutron: python3 tools/openstack setup")
-    return Neutron(os.environ[NEUTRON_VARIABLE])
-
-
-@pytest.fixture(scope="module")
-def pfs():
-    return json.loads(TOPOLOGY.read_text())["pfs"]
 
 
 @pytest.fixture

@@ -5,7 +5,6 @@ Two guests are booted, which takes minutes by emulation; where that is not neede
 paused.
 """
 
-import json
 import os
 import shutil
 import signal
@@ -15,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from sriov_agent.store import Store
-from tests.lab.agent import TOPOLOGY, Host
+from tests.lab.agent import Host
 from tests.lab.nested import URI, Libvirt
 from tools.demo import witness
 
@@ -29,11 +28,6 @@ def wait_until(seen, seconds=SEEN_SECONDS):
     while not seen():
         assert time.monotonic() < deadline
         time.sleep(0.5)
-
-
-@pytest.fixture(scope="module")
-def pf():
-    return json.loads(TOPOLOGY.read_text())["pfs"][0]
 
 
 @pytest.fixture(scope="module")

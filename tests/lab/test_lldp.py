@@ -47,11 +47,6 @@ def wait_until(seen):
         time.sleep(0.5)
 
 
-@pytest.fixture(scope="module")
-def pfs():
-    return json.loads(TOPOLOGY.read_text())["pfs"]
-
-
 @pytest.fixture
 def pf(pfs):
     return pfs[0]

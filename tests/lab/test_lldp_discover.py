@@ -34,11 +34,6 @@ s.send(bytes.fromhex("0180c200000e") + source + bytes.fromhex("88cc")
 """
 
 
-@pytest.fixture(scope="module")
-def pf():
-    return json.loads(TOPOLOGY.read_text())["pfs"][0]
-
-
 @pytest.fixture
 def discover(capsys):
     def discover(*arguments):

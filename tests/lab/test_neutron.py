@@ -5,20 +5,16 @@ Every fact is read from Neutron's API, the kernel and the leaf, never from the a
 """
 
 import contextlib
-import json
-import os
 import signal
 import time
 from pathlib import Path
 
 import pytest
 
-from tests.lab.agent import TOPOLOGY, Host
-from tests.lab.bridge import NEUTRON_VARIABLE
+from tests.lab.agent import Host
 from tools.demo import witness
 from tools.demo.witness import run
 from tools.openstack.api import SERVICE
-from tools.openstack.remote import Neutron
 
 pytestmark = pytest.mark.openstack
 
@@ -37,18 +33,6 @@ def until(holds, what=""):
         assert time.monotonic() < deadline, what or "it did not come to pass"
         time.sleep(0.3)
     return found
-
-
-@pytest.fixture(scope="module")
-def neutron():
-    if NEUTRON_VARIABLE not in os.environ:
-        pytest.skip("there is no Neutron: python3 tools/openstack setup")
-    return Neutron(os.environ[NEUTRON_VARIABLE])
-
-
-@pytest.fixture(scope="module")
-def pfs():
-    return json.loads(TOPOLOGY.read_text())["pfs"]
 
 
 @pytest.fixture(scope="module")

@@ -20,7 +20,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.lab.agent import TOPOLOGY, Host
+from tests.lab.agent import Host
 from tests.lab.nested import LIBVIRTD_CONF
 from tools.demo import witness
 from tools.demo.witness import run
@@ -30,11 +30,6 @@ RULES = Path("/etc/udev/rules.d/70-sriov.rules")
 LOADED = Path("/etc/modules-load.d/vfio.conf")
 #: ``struct timex`` of ``adjtimex(2)``, as far as the fields that are set here.
 ADJ_MAXERROR, ADJ_STATUS, TIMEX_BYTES = 0x4, 0x10, 208
-
-
-@pytest.fixture(scope="module")
-def pf():
-    return json.loads(TOPOLOGY.read_text())["pfs"][0]
 
 
 @pytest.fixture

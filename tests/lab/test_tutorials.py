@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests import tutorials
-from tests.lab.bridge import NEUTRON_VARIABLE, TOPOLOGY
+from tests.lab.bridge import NEUTRON_VARIABLE
 from tools.demo import witness
 
 FLOOR_VLAN = 1
@@ -33,11 +33,6 @@ try:
 except urllib.error.HTTPError as error:
     sys.exit(json.load(error))
 """
-
-
-@pytest.fixture(scope="module")
-def pfs():
-    return json.loads(TOPOLOGY.read_text())["pfs"]
 
 
 @pytest.fixture

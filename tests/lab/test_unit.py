@@ -9,7 +9,7 @@ import threading
 import pytest
 
 from tests.booted import ROOT, booted
-from tests.lab.agent import TOPOLOGY, WAIT_SECONDS
+from tests.lab.agent import WAIT_SECONDS
 from tools.demo import witness
 
 pytestmark = pytest.mark.systemd
@@ -34,11 +34,6 @@ class Fabric(http.server.BaseHTTPRequestHandler):
 
     def log_message(self, *_):
         """Nothing is said."""
-
-
-@pytest.fixture(scope="module")
-def pf():
-    return json.loads(TOPOLOGY.read_text())["pfs"][0]
 
 
 @pytest.fixture(scope="module")

@@ -12,6 +12,7 @@ import pytest
 
 from sriov_agent.control import Control, ask
 from sriov_agent.exceptions import Refused, Unavailable
+from tests.users import as_nobody
 
 PATIENCE = 30
 
@@ -98,27 +99,15 @@ def test_another_user_is_refused_whatever_the_mode_of_the_socket(mode, said):
         control.start()
         try:
             control.path.chmod(mode)
-            assert as_nobody(control.path) == said.format(control.path)
+            refused = as_nobody(lambda: refusal(control.path))
+            assert refused == repr(said.format(control.path))
         finally:
             control.stop()
         assert done == []
 
 
-def as_nobody(path):
-    """Why another user is refused."""
-    reader, writer = os.pipe()
-    child = os.fork()
-    if child == 0:
-        try:
-            os.setgid(65534)
-            os.setuid(65534)
-            ask(path, "reconcile", PATIENCE)
-        except Refused as error:
-            os.write(writer, str(error).encode())
-        except BaseException as error:
-            os.write(writer, repr(error).encode())
-        os._exit(0)
-    os.close(writer)
-    os.waitpid(child, 0)
-    with os.fdopen(reader) as said:
-        return said.read()
+def refusal(path):
+    """Why the agent refuses to do something."""
+    with pytest.raises(Refused) as refused:
+        ask(path, "reconcile", PATIENCE)
+    return str(refused.value)

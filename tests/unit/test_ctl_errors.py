@@ -20,8 +20,8 @@ from sriov_agent.core.report import Report
 from tests.topology import LEAF_A, carried
 from tests.unit.test_ctl_commands import COMMANDS, examples
 from tests.unit.test_sriovctl import Host, one_sentence, run
+from tests.users import as_nobody
 
-NOBODY = 65534
 HOSTILE = r"a\u001b[2J\u0007\u202e\nb"
 ANSWERS = {
     "ends": b"",
@@ -205,25 +205,6 @@ def public():
     directory.chmod(0o755)
     yield directory
     shutil.rmtree(directory)
-
-
-def as_nobody(work):
-    """What this raises or returns where another user does it."""
-    reader, writer = os.pipe()
-    child = os.fork()
-    if child == 0:
-        try:
-            os.setgroups([])
-            os.setgid(NOBODY)
-            os.setuid(NOBODY)
-            os.write(writer, repr(work()).encode())
-        except BaseException as error:
-            os.write(writer, repr(error).encode())
-        os._exit(0)
-    os.close(writer)
-    os.waitpid(child, 0)
-    with os.fdopen(reader) as said:
-        return said.read()
 
 
 @pytest.mark.skipif(os.getuid() != 0, reason="only root can be somebody else")

@@ -60,6 +60,12 @@ def network(pfs: int, user_net: bool) -> Iterator[str]:
         yield from ("-device", "virtio-net-pci,mac=52:54:00:cc:00:01,netdev=user")
 
 
+def cached_files() -> Iterator[str]:
+    """QEMU's arguments for this machine's files once more: virtme's own cannot be cached."""
+    yield from ("-fsdev", "local,id=cached,path=/,security_model=none,readonly=on,multidevs=remap")
+    yield from ("-device", "virtio-9p-pci,fsdev=cached,mount_tag=cached")
+
+
 def ports(descriptors: dict[str, int]) -> Iterator[str]:
     """QEMU's arguments for virtio ports that write to open file descriptors."""
     yield from ("-device", "virtio-serial-pci,id=lab")
@@ -103,5 +109,6 @@ def virtme_run(found: Found, options: Options, session: Sequence[str]) -> Iterat
         "--qemu-opts",
         "-machine",
         machine,
+        *cached_files(),
         *network(options.pfs, options.user_net),
     )

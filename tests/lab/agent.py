@@ -18,7 +18,7 @@ from sriov_agent.service import Agent
 ROOT = Path(__file__).parents[2]
 TOPOLOGY = Path("/run/sriov-lab/topology.json")
 DAEMON = Path(sys.executable).parent / "sriov-agent"
-WAIT_SECONDS = "90"
+WAIT_SECONDS = "600"
 
 
 class Host:

@@ -14,7 +14,7 @@ from tools.demo import witness
 from tools.demo.witness import run
 
 FLOOR_VLAN = 1
-SEEN_SECONDS = 60
+SEEN_SECONDS = 600
 
 
 def vf(pf, index):

@@ -28,7 +28,7 @@ pytestmark = pytest.mark.openstack
 
 FLOOR_VLAN = 1
 MAC = "02:aa:00:00:00:0a"
-SEEN_SECONDS = 300
+SEEN_SECONDS = 600
 
 
 def until(holds):

@@ -14,13 +14,13 @@ from pathlib import Path
 import pytest
 
 from sriov_agent.store import Store
-from tests.lab.agent import Host
+from tests.lab.agent import WAIT_SECONDS, Host
 from tests.lab.nested import URI, Libvirt
 from tools.demo import witness
 
 TENANT = "198.51.100.1"
 ONE = "198.51.100.33"  # 0x21, as its MAC ends
-SEEN_SECONDS = 60
+SEEN_SECONDS = 600
 
 
 def wait_until(seen, seconds=SEEN_SECONDS):
@@ -152,7 +152,7 @@ def test_two_guests_in_a_vlan_hear_each_other_and_in_two_vlans_do_not(host, pf, 
         wait_until(lambda: "1" in two.do("cat /sys/class/net/e*/carrier")[1])
         assert two.pings(ONE) is heard
         assert one.pings(TENANT)
-        host.do("port", "detach", "two", "two", "--wait", "60")
+        host.do("port", "detach", "two", "two", "--wait", WAIT_SECONDS)
         assert "ether" not in two.do("ip address")[1]
         wait_until(lambda: not in_domain(host, "two"))
         host.delete("two")
@@ -165,6 +165,6 @@ def test_a_macvtap_is_plugged_in_and_out_once_its_guest_lets_go(host, libvirt, g
     host.do("port", "attach", "tap", "two", "--live")
     wait_until(lambda: in_domain(host, "tap") == "two")
     wait_until(lambda: two.pings(TENANT))
-    host.do("port", "detach", "tap", "two", "--wait", "60")
+    host.do("port", "detach", "tap", "two", "--wait", WAIT_SECONDS)
     wait_until(lambda: not in_domain(host, "tap"))
     host.delete("tap")

@@ -19,7 +19,7 @@ from tools.demo.witness import run
 
 STATE = "/run/sriov-lab"
 HOST = os.uname().nodename
-SEEN_SECONDS = 90
+SEEN_SECONDS = 600
 #: From when a cable is pulled until it is plugged in elsewhere.
 CABLE_SECONDS = 2
 FLOOR_VLAN = 1

@@ -26,7 +26,7 @@ from tools.demo.witness import run
 
 TOPOLOGY = Path("/run/sriov-lab/topology.json")
 #: Far above what anything here takes: lldpd registers anew 6 to 9 s after snmpd was restarted.
-SECONDS = 120
+SECONDS = 600
 HOST_AGENT, OTHER_AGENT, LEAF_AGENT = "127.0.0.1:1161", "127.0.0.1:1162", "192.0.2.1:1161"
 COMMUNITY = Credentials(community="lab-community")
 USER = Credentials(version="3", user="lab", auth_key="lab-auth-key", priv_key="lab-priv-key")

@@ -20,7 +20,7 @@ pytestmark = pytest.mark.openstack
 
 HOST = "compute1"
 FLOOR_VLAN = 1
-SEEN_SECONDS = 300
+SEEN_SECONDS = 600
 MAC = "fa:16:3e:00:00:{:02x}"
 #: of a port whose guest uses it: the VF's driver goes on announcing it
 GUEST_MAC = "fa:16:3e:99:00:01"

@@ -25,7 +25,7 @@ from tests.lab.nested import LIBVIRTD_CONF
 from tools.demo import witness
 from tools.demo.witness import run
 
-SEEN_SECONDS = 90
+SEEN_SECONDS = 600
 RULES = Path("/etc/udev/rules.d/70-sriov.rules")
 LOADED = Path("/etc/modules-load.d/vfio.conf")
 #: ``struct timex`` of ``adjtimex(2)``, as far as the fields that are set here.

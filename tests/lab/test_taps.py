@@ -14,7 +14,7 @@ from tests.lab.agent import WAIT_SECONDS, Host
 from tools.demo.witness import pings, run
 
 BRIDGE = "br-host"
-SEEN_SECONDS = 240
+SEEN_SECONDS = 600
 #: By guest: its port of the bridge, VLAN and address.
 GUESTS = {"dmz1": ("vnet1", 101, "10.77.0.11"), "core1": ("vnet2", 102, "10.77.0.12")}
 

@@ -13,7 +13,7 @@ VF = 6
 VF_MAC = "02:5a:0d:c4:39:06"
 VF_ADDRESS = "198.51.100.106/24"
 FOREIGN_VLAN = 3900
-NEIGHBOR_SECONDS = 40
+NEIGHBOR_SECONDS = 600
 
 
 def output(*command, stdin=None):
@@ -117,7 +117,7 @@ def test_a_vf_reaches_the_tenant_while_the_leaf_carries_its_vlan(guest, leaf, ap
 def test_the_nic_puts_the_tag_on_the_wire(guest, leaf):
     capture = ("tcpdump", "-lnei", leaf["port"], "-c", "1", "vlan", "15", "and", "arp")
     with subprocess.Popen(
-        ["ip", "netns", "exec", leaf["netns"], "timeout", "30", *capture],
+        ["ip", "netns", "exec", leaf["netns"], "timeout", "300", *capture],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

@@ -26,7 +26,7 @@ CHECKS = (
     "released",
     "ping-fails-after",
 )
-TIMEOUT_SECONDS = 300
+TIMEOUT_SECONDS = 900
 
 
 def main() -> int:

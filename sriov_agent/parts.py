@@ -3,7 +3,6 @@
 
 import dataclasses
 import functools
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -27,7 +26,6 @@ from sriov_agent.store import Store
 from sriov_agent.taps import TapReconciler
 
 if TYPE_CHECKING:
-    from sriov_agent.libvirt.domains import Domains
     from sriov_agent.sources.neutron import Neutron
 
 
@@ -70,25 +68,6 @@ def snmp(conf: cfg.ConfigOpts) -> Snmp:
         retries=given.retries,
         interval=given.interval,
     )
-
-
-def domains(
-    conf: cfg.ConfigOpts, changed: Callable[[], None] | None = None, *, read_only: bool = True
-) -> "Domains | None":
-    """The libvirt of the configuration, if there is one.
-
-    :raises ConfigError: if there is, and no libvirt-python
-    """
-    if not conf.libvirt.uri:
-        return None
-    try:
-        from sriov_agent.libvirt.domains import Domains  # noqa: PLC0415
-    except ModuleNotFoundError as error:
-        raise ConfigError(
-            "[libvirt] uri needs libvirt-python: install python3-libvirt, or sriov-agent[libvirt] "
-            f"with pip ({error})"
-        ) from error
-    return Domains(conf.libvirt.uri, changed, read_only=read_only)
 
 
 def taps(conf: cfg.ConfigOpts, store: Store) -> TapReconciler | None:

@@ -26,6 +26,7 @@ from sriov_agent.hook.loader import load
 from sriov_agent.host.inventory import Inventory
 from sriov_agent.host.netlink import Netlink
 from sriov_agent.host.watch import LinkWatch
+from sriov_agent.libvirt import loader
 from sriov_agent.libvirt.files import InterfaceFiles
 from sriov_agent.picture import picture
 from sriov_agent.reconciler import Reconciler
@@ -57,7 +58,7 @@ class Agent:
         self.store = Store(options.store_path(conf))
         self.source = parts.source(conf, self.counters)
         self.lldp = parts.discovery(conf)
-        self.domains = parts.domains(conf, lambda: self.wake(None))
+        self.domains = loader.domains(conf, lambda: self.wake(None))
         hook = load(conf)
         self.fabric = Background(
             hook,

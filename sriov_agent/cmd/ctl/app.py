@@ -4,7 +4,7 @@
 import argparse
 import logging
 import sys
-from importlib.metadata import version
+from importlib.metadata import entry_points, version
 
 from cliff.app import App
 from cliff.commandmanager import CommandManager
@@ -21,6 +21,18 @@ from sriov_agent.sources.vlans import Registry
 from sriov_agent.store import Store
 
 
+class Commands(CommandManager):
+    """Commands by their entry points, each loaded when it is asked for.
+
+    cliff's own loads all of them before any runs.
+    """
+
+    def load_commands(self, namespace: str) -> None:
+        self.group_list.append(namespace)
+        for found in entry_points(group=namespace):
+            self.commands[found.name.replace("_", " ")] = found
+
+
 class Sriovctl(App):
     """Ports, VFs and PFs of this host."""
 
@@ -28,7 +40,7 @@ class Sriovctl(App):
         super().__init__(
             description="SR-IOV ports, VFs and PFs of this host. Example: sriovctl port list -h",
             version=version("sriov-agent"),
-            command_manager=CommandManager("sriovctl.commands"),
+            command_manager=Commands("sriovctl.commands"),
             deferred_help=True,
         )
         self.conf = options.register(cfg.ConfigOpts())

@@ -13,7 +13,6 @@ from cliff.command import Command
 from oslo_config import cfg
 
 from sriov_agent import conf as options
-from sriov_agent import parts
 from sriov_agent.cmd.ctl.terminal import Coloured, escaped, progress
 from sriov_agent.core import fields, netspec
 from sriov_agent.core.guests import with_guests
@@ -21,6 +20,7 @@ from sriov_agent.core.model import Pf
 from sriov_agent.exceptions import ConfigError, SriovAgentError, Unavailable
 from sriov_agent.host.inventory import Inventory
 from sriov_agent.host.netlink import Netlink
+from sriov_agent.libvirt import loader
 
 if TYPE_CHECKING:
     from sriov_agent.cmd.ctl.app import Sriovctl
@@ -63,7 +63,7 @@ def pfs_of(conf: cfg.ConfigOpts) -> tuple[dict[str, Pf], dict[str, str]]:
     with Netlink() as netlink:
         excluded = options.excluded_vfs(conf)
         found, errors = Inventory(mappings, netlink, excluded=excluded).pfs()
-    domains = parts.domains(conf)
+    domains = loader.domains(conf)
     if domains:
         try:
             found = with_guests(found, domains.held(), domains.reserved())

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 from cliff.command import Command
 
 from sriov_agent import conf as options
-from sriov_agent import parts
 from sriov_agent.cmd.ctl.base import seconds, sriovctl
 from sriov_agent.cmd.ctl.port import find
 from sriov_agent.core.state import Interface
 from sriov_agent.exceptions import ConfigError, Refused, Unavailable
 from sriov_agent.host.sysfs import Sysfs
+from sriov_agent.libvirt import loader
 from sriov_agent.libvirt.files import InterfaceFiles
 
 if TYPE_CHECKING:
@@ -100,7 +100,7 @@ def opened(app: "Sriovctl") -> "Domains":
 
     :raises ConfigError: if there is none
     """
-    domains = parts.domains(app.conf, read_only=False)
+    domains = loader.domains(app.conf, read_only=False)
     if domains is None:
         raise ConfigError("[libvirt] uri is empty: name a libvirt there, such as qemu:///system")
     return domains

@@ -58,7 +58,7 @@ class Agent:
         self.store = Store(options.store_path(conf))
         self.source = parts.source(conf, self.counters)
         self.lldp = parts.discovery(conf)
-        self.domains = loader.domains(conf, lambda: self.wake(None))
+        self.domains = loader.domains(conf.libvirt.uri, lambda: self.wake(None))
         hook = load(conf)
         self.fabric = Background(
             hook,

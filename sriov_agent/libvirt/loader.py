@@ -1,10 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The libvirt that a configuration names; libvirt-python is loaded only where there is one."""
+"""A libvirt by its URI; libvirt-python is loaded only where there is one."""
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING
-
-from oslo_config import cfg
 
 from sriov_agent.exceptions import ConfigError
 
@@ -13,13 +11,14 @@ if TYPE_CHECKING:
 
 
 def domains(
-    conf: cfg.ConfigOpts, changed: Callable[[], None] | None = None, *, read_only: bool = True
+    uri: str, changed: Callable[[], None] | None = None, *, read_only: bool = True
 ) -> "Domains | None":
-    """The libvirt of the configuration, if there is one.
+    """The libvirt at ``uri``, if it names one.
 
-    :raises ConfigError: if there is, and no libvirt-python
+    :param changed: called when what domains have may be another
+    :raises ConfigError: if it does, and there is no libvirt-python
     """
-    if not conf.libvirt.uri:
+    if not uri:
         return None
     try:
         from sriov_agent.libvirt.domains import Domains  # noqa: PLC0415
@@ -28,4 +27,4 @@ def domains(
             "[libvirt] uri needs libvirt-python: install python3-libvirt, or sriov-agent[libvirt] "
             f"with pip ({error})"
         ) from error
-    return Domains(conf.libvirt.uri, changed, read_only=read_only)
+    return Domains(uri, changed, read_only=read_only)

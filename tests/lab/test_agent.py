@@ -228,7 +228,7 @@ def test_a_port_is_met_as_soon_as_its_switch_is_heard(tmp_path, pfs, silent_leaf
 
 def test_a_switch_port_that_moves_while_the_link_is_up_is_held_until_accepted(tmp_path, pfs):
     pf = pfs[0]
-    host = Host(tmp_path, [pf["pci"]])
+    host = Host(tmp_path, [pf["pci"]], more="[agent]\nresync_interval = 3600\n")
     port_id = ["lldpcli", "-u", f"/run/sriov-lab/{pf['leaf']}.lldpd.socket", "configure", "lldp"]
     with host.agent():
         host.create("kept", "--vlan", "15", "--mac", "02:aa:00:00:00:06")

@@ -63,7 +63,7 @@ def pfs_of(conf: cfg.ConfigOpts) -> tuple[dict[str, Pf], dict[str, str]]:
     with Netlink() as netlink:
         excluded = options.excluded_vfs(conf)
         found, errors = Inventory(mappings, netlink, excluded=excluded).pfs()
-    domains = loader.domains(conf)
+    domains = loader.domains(conf.libvirt.uri)
     if domains:
         try:
             found = with_guests(found, domains.held(), domains.reserved())

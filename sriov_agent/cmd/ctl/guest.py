@@ -100,7 +100,7 @@ def opened(app: "Sriovctl") -> "Domains":
 
     :raises ConfigError: if there is none
     """
-    domains = loader.domains(app.conf, read_only=False)
+    domains = loader.domains(app.conf.libvirt.uri, read_only=False)
     if domains is None:
         raise ConfigError("[libvirt] uri is empty: name a libvirt there, such as qemu:///system")
     return domains

@@ -8,10 +8,15 @@ from typing import Any
 from cliff.command import Command
 from cliff.lister import Lister
 
-from sriov_agent.cmd.ctl.base import UNHEARD, clean, coloured, pfs, sriovctl
+from sriov_agent import conf as options
+from sriov_agent.cmd.ctl.base import UNHEARD, clean, coloured, doing, pfs, sriovctl
+from sriov_agent.control import ask
 from sriov_agent.core.lldp import port_name
 from sriov_agent.core.model import LldpId, Uplink
-from sriov_agent.exceptions import InvalidField
+from sriov_agent.exceptions import InvalidField, Unavailable
+
+#: How long a pass over everything may take.
+_PATIENCE_SECONDS = 120.0
 
 _COLUMNS = ("pf", "netdev", "switch", "port", "chassis_id", "port_id", "ttl", "source", "answer")
 
@@ -65,6 +70,11 @@ class LldpAccept(Command):
             )
         if not app.store().forget_cabling(named[0]):
             raise InvalidField("pf", wanted, "nothing is held for it")
+        try:
+            with doing(self, "having the agent look"):
+                ask(options.socket_path(app.conf), "reconcile", _PATIENCE_SECONDS)
+        except Unavailable as error:
+            app.LOG.warning("believed from the agent's next look at everything on: %s", error)
 
 
 def _rows(uplink: Uplink, answer: Mapping[str, Any]) -> Iterator[tuple[object, ...]]:

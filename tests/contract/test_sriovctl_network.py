@@ -5,9 +5,10 @@ import json
 
 import pytest
 
+from tests.ctl import run
 from tests.fakes import contrail
 from tests.fakes.neutron import Neutron
-from tests.unit.test_sriovctl import one_sentence, run
+from tests.unit.test_sriovctl import one_sentence
 
 
 @pytest.fixture(params=[False, True], ids=["ml2", "contrail"])

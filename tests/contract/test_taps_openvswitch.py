@@ -17,11 +17,11 @@ from sriov_agent.sources.ports import Ports
 from sriov_agent.sources.taps import TapRegistry
 from sriov_agent.store import Store
 from sriov_agent.taps import TapReconciler
+from tests.ctl import run
 from tests.frames import PATIENCE, Leg
 from tests.switches import openvswitch
 from tests.topology import port_id
 from tests.unit import test_service
-from tests.unit.test_sriovctl import run
 
 pytestmark = pytest.mark.switch
 

@@ -2,7 +2,6 @@
 """The agent in the lab guest, on the local source, and what else can be seen of its work."""
 
 import contextlib
-import io
 import json
 import subprocess
 import sys
@@ -12,8 +11,8 @@ from pathlib import Path
 from oslo_config import cfg
 
 from sriov_agent import conf as options
-from sriov_agent.cmd.ctl import app
 from sriov_agent.service import Agent
+from tests import ctl
 
 ROOT = Path(__file__).parents[2]
 TOPOLOGY = Path("/run/sriov-lab/topology.json")
@@ -70,10 +69,7 @@ class Host:
 
     def ctl(self, *arguments):
         """(exit status, standard output, standard error)"""
-        out, err = io.StringIO(), io.StringIO()
-        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-            status = app.main([*self.options, *arguments])
-        return status, out.getvalue(), err.getvalue()
+        return ctl.run(*self.options, *arguments)
 
     def do(self, *arguments):
         status, out, err = self.ctl(*arguments)

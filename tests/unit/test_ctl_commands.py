@@ -20,8 +20,9 @@ from sriov_agent.core.link import as_json
 from sriov_agent.core.model import VfSettings
 from sriov_agent.core.report import PortReport, PortState, Report
 from sriov_agent.core.state import Claim
+from tests.ctl import run
 from tests.topology import CABLING, LEAF_A, LEAF_B, PF_A, PF_B, carried, pf, vf, vf_address
-from tests.unit.test_sriovctl import Host, run
+from tests.unit.test_sriovctl import Host
 
 COMMANDS = sorted(point.name.replace("_", " ") for point in entry_points(group="sriovctl.commands"))
 NOUNS = (

@@ -17,9 +17,10 @@ from pathlib import Path
 import pytest
 
 from sriov_agent.core.report import Report
+from tests.ctl import run
 from tests.topology import LEAF_A, carried
 from tests.unit.test_ctl_commands import COMMANDS, examples
-from tests.unit.test_sriovctl import Host, one_sentence, run
+from tests.unit.test_sriovctl import Host, one_sentence
 from tests.users import as_nobody
 
 HOSTILE = r"a\u001b[2J\u0007\u202e\nb"

@@ -29,11 +29,11 @@ from sriov_agent.host.inventory import Inventory
 from sriov_agent.host.machine import Machine, listener, skew, synchronized
 from sriov_agent.host.sysfs import Sysfs
 from sriov_agent.store import Store, cabling_json
+from tests.ctl import run
 from tests.fakes.neutron import Neutron
 from tests.fakes.sysfs import SysfsTree
 from tests.topology import CABLING, LEAF_A, PF_A, carried, neighbor, pf
 from tests.unit.test_inventory import Rtnetlink
-from tests.unit.test_sriovctl import run
 
 FOUND = pf(PF_A, count=2)
 UDEV = 'ACTION=="add", KERNELS=="0000:3b:00.0", ATTR{device/sriov_numvfs}="8"'

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """``sriovctl`` in this process, over a state directory of its own, with no agent running."""
 
-import contextlib
-import io
 import json
 import threading
 import time
@@ -13,7 +11,6 @@ import pytest
 from oslo_config import cfg
 
 from sriov_agent import conf as options
-from sriov_agent.cmd.ctl.app import Sriovctl
 from sriov_agent.control import Control
 from sriov_agent.core.link import as_json
 from sriov_agent.core.model import LldpId, Segment, SwitchPort
@@ -22,6 +19,7 @@ from sriov_agent.core.state import Claim, Interface
 from sriov_agent.libvirt.files import InterfaceFiles
 from sriov_agent.sources.ports import Ports
 from sriov_agent.store import Store
+from tests.ctl import run
 from tests.topology import LEAF_A, LEAF_B, carried
 
 ID = "6c3a1f0e-5f0a-4f7e-9f53-0d2f2f0a6a01"
@@ -56,17 +54,6 @@ class Host:
     def create(self, *arguments):
         command = ("port", "create", "-f", "json", "--physical-network", "physnet2")
         return json.loads(self.do(*command, *arguments))
-
-
-def run(*arguments, app=Sriovctl):
-    """(exit status, standard output, standard error) of a command in this process."""
-    out, err = io.StringIO(), io.StringIO()
-    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-        try:
-            status = app().run(list(arguments))
-        except SystemExit as end:
-            status = end.code
-    return status, out.getvalue(), err.getvalue()
 
 
 @pytest.fixture

@@ -63,12 +63,17 @@ class Sriovctl(App):
 
     def configure_logging(self) -> None:
         super().configure_logging()
-        for handler in logging.getLogger().handlers:
+        root, level = logging.getLogger(), logging.DEBUG
+        for handler in root.handlers:
             if isinstance(handler, logging.StreamHandler) and handler.stream is self.stderr:
                 handler.setFormatter(Sentences(self.stderr))
                 if self.options.verbose_level <= self.DEFAULT_VERBOSE_LEVEL:
                     # Libraries tell of what they load.
                     handler.setLevel(logging.WARNING)
+                level = handler.level
+        if not self.options.log_file:
+            # What nobody reads costs more than what is done.
+            root.setLevel(level)
 
     def initialize_app(self, argv: list[str]) -> None:
         """Read the agent's configuration before a command runs."""

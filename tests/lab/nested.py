@@ -25,9 +25,9 @@ remember_owner = 0
 LIBVIRTD_CONF = 'auth_unix_rw = "none"\nunix_sock_group = "root"\nlog_outputs = "2:file:{log}"\n'
 URI = "qemu:///system"
 MODULES = ("failover", "net_failover", "virtio_net", "igbvf")
-START_SECONDS = 180
-BOOT_SECONDS = 600
-ANSWER_SECONDS = 120
+START_SECONDS = 600
+BOOT_SECONDS = 1800
+ANSWER_SECONDS = 600
 
 #: A netdev that comes is set up at once, with an address made of the last octet of its MAC.
 INIT = """\

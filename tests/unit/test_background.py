@@ -47,6 +47,11 @@ class Asked:
         self.woken.append(pf)
         self.news.release()
 
+    def answer(self):
+        """Let the hook do what it was asked, which was not done before, and wait for news."""
+        self.hook.may.set()
+        self.wait()
+
     def wait(self):
         assert self.news.acquire(timeout=PATIENCE), "nothing was answered"
 
@@ -62,9 +67,8 @@ def asked():
 
 def known(asked):
     """An answer for both links is there."""
-    asked.hook.may.set()
     assert asked.fabric.read([LEAF_A, LEAF_B], again=True) == ({}, {})
-    asked.wait()
+    asked.answer()
     asked.wait()
     asked.hook.may.clear()
 
@@ -72,8 +76,7 @@ def known(asked):
 def test_a_link_that_was_not_read_yet_is_unknown_and_the_agent_is_woken_for_it(asked):
     asked.hook.open = {LEAF_A: carried(15)}
     assert asked.fabric.read([LEAF_A], again=True) == ({}, {})
-    asked.hook.may.set()
-    asked.wait()
+    asked.answer()
     assert asked.fabric.read([LEAF_A], again=False) == ({LEAF_A: carried(15)}, {})
     assert asked.woken == [LEAF_A.pf]
 
@@ -83,8 +86,7 @@ def test_what_was_seen_stands_until_it_was_looked_at_again(asked):
     asked.hook.open = {LEAF_B: carried(99)}
     seen, _ = asked.fabric.read([LEAF_A, LEAF_B], again=True)
     assert seen == {LEAF_A: frozenset(), LEAF_B: frozenset()}
-    asked.hook.may.set()
-    asked.wait()
+    asked.answer()
     assert asked.woken[2:] == [LEAF_B.pf]
     assert asked.fabric.read([], again=False)[0][LEAF_B] == carried(99)
 
@@ -105,8 +107,7 @@ def test_asking_does_not_wait_and_the_same_is_not_asked_twice(asked):
     for _ in range(3):
         with pytest.raises(Unavailable, match="not answered yet"):
             asked.fabric.apply(LEAF_A, {LEAF_A: carried(15)})
-    asked.hook.may.set()
-    asked.wait()
+    asked.answer()
     asked.fabric.apply(LEAF_A, {LEAF_A: carried(15)})
     assert asked.hook.asked == [carried(15)]
     assert asked.fabric.read([], again=False)[0][LEAF_A] == carried(15)
@@ -117,49 +118,46 @@ def test_of_what_waits_to_be_asked_the_last_counts(asked):
     for vlans in ((15,), (15, 16), (15, 16, 17)):
         with pytest.raises(Unavailable):
             asked.fabric.apply(LEAF_A, {LEAF_A: carried(*vlans)})
-    asked.hook.may.set()
-    asked.wait()
+    asked.answer()
     assert asked.hook.open[LEAF_A] == carried(15, 16, 17)
     assert carried(15, 16) not in asked.hook.asked
 
 
 def test_a_refusal_is_told_once_and_then_asked_again(asked):
     known(asked)
-    asked.hook.may.set()
     asked.hook.forbidden = {15}
     with pytest.raises(Unavailable):
         asked.fabric.apply(LEAF_A, {LEAF_A: carried(15)})
-    asked.wait()
+    asked.answer()
     with pytest.raises(Refused, match="VLAN 15"):
         asked.fabric.apply(LEAF_A, {LEAF_A: carried(15)})
     asked.hook.forbidden = set()
+    asked.hook.may.clear()
     with pytest.raises(Unavailable):
         asked.fabric.apply(LEAF_A, {LEAF_A: carried(15)})
-    asked.wait()
+    asked.answer()
     asked.fabric.apply(LEAF_A, {LEAF_A: carried(15)})
 
 
 def test_a_hook_that_breaks_is_unavailable_and_the_thread_goes_on(asked):
     known(asked)
-    asked.hook.may.set()
     asked.hook.breaks = ZeroDivisionError("no")
     with pytest.raises(Unavailable):
         asked.fabric.apply(LEAF_A, {LEAF_A: carried(15)})
-    asked.wait()
+    asked.answer()
     with pytest.raises(Unavailable, match="ZeroDivisionError"):
         asked.fabric.apply(LEAF_A, {LEAF_A: carried(15)})
     assert LEAF_A not in asked.fabric.read([], again=False)[0]
     asked.hook.breaks = None
     asked.fabric.read([LEAF_A], again=True)
-    asked.wait()
+    asked.answer()
     assert asked.fabric.read([], again=False)[0][LEAF_A] == frozenset()
 
 
 def test_one_refused_vlan_holds_back_no_other(asked):
     known(asked)
-    asked.hook.may.set()
     asked.hook.forbidden = {16}
     with pytest.raises(Unavailable):
         asked.fabric.apply(LEAF_A, {LEAF_A: carried(15, 16, 17)})
-    asked.wait()
+    asked.answer()
     assert asked.hook.open[LEAF_A] == carried(15, 17)

@@ -47,6 +47,7 @@ def test_taps_from_first_to_last(host):
     other = rows(host, "tap", "create", "1000", "--bridge", "br-ex", "--name", "probe")
     assert (other["bridge"], other["vlan"], other["alias"]) == ("br-ex", 1000, "")
     assert rows(host, "vlan", "list") == [{"alias": "DMZ", "vlan": 101, "ports": 0, "taps": 2}]
+    assert rows(host, "vlan", "show", "DMZ")["taps"] == "tap101, tap101-2"
     assert rows(host, "vlan", "blacklist") == [{"first": 1000, "last": 1000}]
     assert rows(host, "tap", "show", "tap101") == made
     assert [row["name"] for row in rows(host, "tap", "list")] == ["probe", "tap101", "tap101-2"]

@@ -265,6 +265,19 @@ def test_what_the_wire_said_is_shown_escaped(host):
     assert json.loads(host.do("agent", "show", "-f", "json"))["passes"] == 3
 
 
+def test_whether_the_agent_runs_is_shown(host):
+    def shown():
+        return json.loads(host.do("agent", "show", "-f", "json"))["running"]
+
+    assert shown() is False
+    control = Control(host.config.parent / "state/agent.sock", {})
+    control.start()
+    try:
+        assert shown() is True
+    finally:
+        control.stop()
+
+
 def test_the_fabric_is_shown_as_wanted_and_as_the_device_manager_says(host):
     answer = {"links": [{**as_json(LEAF_A), "vlans": [15, 99]}]}
     hook = host.config.parent / "hook"

@@ -77,7 +77,7 @@ class VlanAdd(VlanCreate):
 
 
 class VlanShow(ShowOne):
-    """Show a VLAN: its alias, its ports, and whether aliases are kept from it.
+    """Show a VLAN: its alias, its ports and host taps, and whether aliases are kept from it.
 
     Example: sriovctl vlan show DMZ
     """
@@ -97,9 +97,9 @@ class VlanShow(ShowOne):
             if len(given) != 1:
                 raise InvalidField("vlan", wanted, "no such alias; see: sriovctl vlan list")
             (vlan,) = given
-        ports = ", ".join(sorted(known.used.get(vlan, ())))
-        shown = (known.alias_of(vlan), vlan, ports, vlan in known.blacklist)
-        return ("alias", "vlan", "ports", "blacklisted"), shown
+        ports, taps = (", ".join(sorted(by.get(vlan, ()))) for by in (known.used, known.taps))
+        shown = (known.alias_of(vlan), vlan, ports, taps, vlan in known.blacklist)
+        return ("alias", "vlan", "ports", "taps", "blacklisted"), shown
 
 
 class VlanDelete(Command):

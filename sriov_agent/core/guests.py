@@ -46,6 +46,8 @@ def with_guests(
     """
     networks = list(reserved)
     devices = None if held is None else list(held)
+    if not networks and devices == []:
+        return dict(pfs)
     by_address = {device.address: device.domain for device in devices or () if device.address}
     by_netdev = {device.netdev: device.domain for device in devices or () if device.netdev}
 

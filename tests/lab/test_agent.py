@@ -4,17 +4,16 @@
 import json
 import os
 import signal
-import time
 from pathlib import Path
 
 import pytest
 
 from tests.lab.agent import TOPOLOGY, Host
+from tests.lab.waiting import until
 from tools.demo import witness
 from tools.demo.witness import run
 
 FLOOR_VLAN = 1
-SEEN_SECONDS = 600
 
 
 def vf(pf, index):
@@ -43,19 +42,12 @@ def host(module_host, pfs):
     assert_unused(module_host, pfs)
 
 
-def wait_until(seen):
-    deadline = time.monotonic() + SEEN_SECONDS
-    while not seen():
-        assert time.monotonic() < deadline
-        time.sleep(0.5)
-
-
 def assert_unused(host, pfs):
     ports = [port["id"] for port in json.loads(host.do("port", "list", "-f", "json"))]
     if ports:
         host.delete(*ports)
     for pf in pfs:
-        wait_until(lambda pf=pf: open_vlans(pf) == {FLOOR_VLAN})
+        until(lambda pf=pf: open_vlans(pf) == {FLOOR_VLAN})
         for seen in witness.vfs(pf["netdev"]):
             assert (seen["vlan"], seen["qos"]) == (0, 0)
             assert (seen["spoofchk"], seen["trust"]) == (True, False)
@@ -89,7 +81,7 @@ def test_ports_on_both_pfs_come_and_go(host, pfs):
     seen = vf(pf, index)
     assert seen["address"] != second["mac"]
     assert (vlan(pf, index), seen["trust"], seen["spoofchk"]) == ((0, 0), False, True)
-    wait_until(lambda: open_vlans(pf) == {FLOOR_VLAN})
+    until(lambda: open_vlans(pf) == {FLOOR_VLAN})
     assert host.ctl("port", "xml", "second")[0] == 1
     assert host.show("first")["state"] == "met"
 
@@ -101,7 +93,7 @@ def test_the_last_user_of_a_vlan_closes_it(host, pfs):
     host.delete("one")
     assert 15 in open_vlans(pf)
     host.delete("two")
-    wait_until(lambda: 15 not in open_vlans(pf))
+    until(lambda: 15 not in open_vlans(pf))
 
 
 @pytest.fixture
@@ -143,7 +135,7 @@ def test_the_guest_of_a_trunk_reaches_its_vlans_by_tagging_and_no_other(host, pf
     reached = {tag for tag, address in tenants.items() if witness.pings("router", address)}
     assert reached == vlans
     host.delete("router")
-    wait_until(lambda: open_vlans(pf) == {FLOOR_VLAN})
+    until(lambda: open_vlans(pf) == {FLOOR_VLAN})
     assert not witness.pings("router", tenants[15])
 
 
@@ -168,7 +160,7 @@ def test_what_others_set_is_left_alone(host, pfs):
         host.delete("mine", "thief")
         assert port["vf"] != pf["vfs"][0]
         assert (vf(pf, 0)["address"], vlan(pf, 0)) == (theirs, (77, 0))
-        wait_until(lambda: open_vlans(pf) == {FLOOR_VLAN, 88})
+        until(lambda: open_vlans(pf) == {FLOOR_VLAN, 88})
     finally:
         run("ip", "link", "set", pf["netdev"], "vf", "0", "mac", "00:00:00:00:00:00", "vlan", "0")
         run(*leaf_vlan, "del", "dev", "swp1", "vid", "88")
@@ -186,7 +178,7 @@ def test_a_killed_daemon_goes_on_where_it_stopped(tmp_path, pfs):
             lost.unlink()
     with host.daemon() as daemon:
         other = host.create("other", "--vlan", "16", "--mac", "02:aa:00:00:00:04")
-        wait_until(lambda: host.show("kept")["state"] == "met")
+        until(lambda: host.show("kept")["state"] == "met")
         assert host.show("kept")["vf"] == port["vf"]
         assert other["vf"] != port["vf"]
         assert vf(pf, port["vf_index"])["trust"] is False
@@ -202,7 +194,7 @@ def silent_leaf(pfs):
     files = f"/run/sriov-lab/{leaf}.lldpd"
     command = f"lldpd -u {files}.socket -p {files}.pid -O {files}.conf -I swp1 -C swp1".split()
     os.kill(int(Path(f"{files}.pid").read_text()), signal.SIGTERM)
-    wait_until(lambda: leaf not in run("lldpcli", "show", "neighbors"))
+    until(lambda: leaf not in run("lldpcli", "show", "neighbors"))
     started = []
 
     def start():
@@ -221,7 +213,7 @@ def test_a_port_is_met_as_soon_as_its_switch_is_heard(tmp_path, pfs, silent_leaf
         assert status == 1
         assert "no LLDP neighbor" in said
         silent_leaf()
-        wait_until(lambda: host.show("waiting")["state"] == "met")
+        until(lambda: host.show("waiting")["state"] == "met")
         assert 15 in open_vlans(pfs[0])
         assert_unused(host, pfs)
 
@@ -234,7 +226,7 @@ def test_a_switch_port_that_moves_while_the_link_is_up_is_held_until_accepted(tm
         host.create("kept", "--vlan", "15", "--mac", "02:aa:00:00:00:06")
         run(*port_id, "portidsubtype", "macaddress")
         try:
-            wait_until(lambda: "lldp accept" in host.show("kept")["unmet"])
+            until(lambda: "lldp accept" in host.show("kept")["unmet"])
             assert open_vlans(pf) == {FLOOR_VLAN, 15}
             (neighbor,) = (
                 row
@@ -243,10 +235,10 @@ def test_a_switch_port_that_moves_while_the_link_is_up_is_held_until_accepted(tm
             )
             assert neighbor["port_id"].startswith("mac ")
             host.do("lldp", "accept", pf["pci"])
-            wait_until(lambda: "is not a port name" in host.show("kept")["unmet"])
+            until(lambda: "is not a port name" in host.show("kept")["unmet"])
         finally:
             run(*port_id, "portidsubtype", "ifname")
-        wait_until(lambda: "lldp accept" in host.show("kept")["unmet"])
+        until(lambda: "lldp accept" in host.show("kept")["unmet"])
         host.do("lldp", "accept", pf["pci"])
-        wait_until(lambda: host.show("kept")["state"] == "met")
+        until(lambda: host.show("kept")["state"] == "met")
         assert_unused(host, pfs)

@@ -8,7 +8,6 @@ import contextlib
 import json
 import os
 import threading
-import time
 from pathlib import Path
 
 import pytest
@@ -18,6 +17,7 @@ from sriov_agent.conf import device_manager as options
 from sriov_agent.fabric.service import DeviceManager
 from tests.lab.agent import TOPOLOGY, Host
 from tests.lab.bridge import NEUTRON_VARIABLE
+from tests.lab.waiting import until
 from tests.switches.shell import Shell
 from tools.demo import witness
 from tools.demo.witness import run
@@ -28,15 +28,6 @@ pytestmark = pytest.mark.openstack
 
 FLOOR_VLAN = 1
 MAC = "02:aa:00:00:00:0a"
-SEEN_SECONDS = 600
-
-
-def until(holds):
-    deadline = time.monotonic() + SEEN_SECONDS
-    while not (found := holds()):
-        assert time.monotonic() < deadline, "it did not come to pass"
-        time.sleep(0.3)
-    return found
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,6 @@ paused.
 import os
 import shutil
 import signal
-import time
 from pathlib import Path
 
 import pytest
@@ -16,18 +15,11 @@ import pytest
 from sriov_agent.store import Store
 from tests.lab.agent import WAIT_SECONDS, Host
 from tests.lab.nested import URI, Libvirt
+from tests.lab.waiting import until
 from tools.demo import witness
 
 TENANT = "198.51.100.1"
 ONE = "198.51.100.33"  # 0x21, as its MAC ends
-SEEN_SECONDS = 600
-
-
-def wait_until(seen, seconds=SEEN_SECONDS):
-    deadline = time.monotonic() + seconds
-    while not seen():
-        assert time.monotonic() < deadline
-        time.sleep(0.5)
 
 
 @pytest.fixture(scope="module")
@@ -77,7 +69,7 @@ def test_what_a_domain_has_is_given_to_no_other_and_comes_back_when_it_ends(host
     port = host.create("first", "--vlan", "15", "--mac", "02:aa:00:00:00:51")
     libvirt.start_domain("first", host.do("port", "xml", "first"), "--paused")
     libvirt.start_domain("second", "", "--paused")
-    wait_until(lambda: in_domain(host, "first") == "first")
+    until(lambda: in_domain(host, "first") == "first")
     assert driver(port) == "vfio-pci"
     assert (vf(pf, port)["address"], vf(pf, port)["vlan"]) == (port["mac"], 15)
 
@@ -90,17 +82,17 @@ def test_what_a_domain_has_is_given_to_no_other_and_comes_back_when_it_ends(host
 
     plugged = host.create("second", "--vlan", "16", "--mac", "02:aa:00:00:00:52")
     host.do("port", "attach", "second", "second", "--live")
-    wait_until(lambda: in_domain(host, "second") == "second")
+    until(lambda: in_domain(host, "second") == "second")
     assert driver(plugged) == "vfio-pci"
     status, _, said = host.ctl("port", "detach", "second", "second", "--wait", "1")
     assert status == 1
     assert f"domain second: its guest has not given VF {plugged['vf']} back in 1 s" in said
 
     host.do("port", "delete", "second")
-    wait_until(lambda: "is in the running domain second" in unmet(host, plugged))
+    until(lambda: "is in the running domain second" in unmet(host, plugged))
     assert vf(pf, plugged)["vlan"] == 16
     libvirt.virsh("destroy", "second")
-    wait_until(lambda: not unmet(host, plugged))
+    until(lambda: not unmet(host, plugged))
     assert is_clean(pf, plugged)
 
 
@@ -109,14 +101,14 @@ def test_a_guest_that_ends_without_a_word_leaves_a_clean_vf(host, pf, libvirt):
     port = host.show("first")
     libvirt.kill()
     host.do("port", "delete", "first")
-    wait_until(lambda: "may be in a guest" in unmet(host, port))
+    until(lambda: "may be in a guest" in unmet(host, port))
     assert vf(pf, port)["vlan"] == 15
     other = host.create("other", "--vlan", "15", "--mac", "02:aa:00:00:00:53")
     assert other["vf"] != port["vf"]
     libvirt.start()
-    wait_until(lambda: "is in the running domain first" in unmet(host, port))
+    until(lambda: "is in the running domain first" in unmet(host, port))
     os.kill(int(Path("/run/libvirt/qemu/first.pid").read_text()), signal.SIGKILL)
-    wait_until(lambda: not unmet(host, port))
+    until(lambda: not unmet(host, port))
     assert is_clean(pf, port)
     again = host.create("again", "--vlan", "16", "--pci-slot", port["vf"])
     assert again["state"] == "met"
@@ -138,7 +130,7 @@ def guests(host, libvirt):
 
 def test_a_guest_defined_with_a_ports_xml_pings_through_the_leaf(host, guests):
     one, _ = guests
-    wait_until(lambda: one.pings(TENANT))
+    until(lambda: one.pings(TENANT))
     port = host.show("one")
     assert (port["state"], port["domain"]) == ("met", "one")
 
@@ -148,13 +140,13 @@ def test_two_guests_in_a_vlan_hear_each_other_and_in_two_vlans_do_not(host, pf, 
     for vlan, heard in ((15, True), (16, False)):
         port = host.create("two", "--vlan", str(vlan), "--mac", f"02:aa:00:00:00:{vlan}")
         host.do("port", "attach", "two", "two")
-        wait_until(lambda: in_domain(host, "two") == "two")
-        wait_until(lambda: "1" in two.do("cat /sys/class/net/e*/carrier")[1])
+        until(lambda: in_domain(host, "two") == "two")
+        until(lambda: "1" in two.do("cat /sys/class/net/e*/carrier")[1])
         assert two.pings(ONE) is heard
         assert one.pings(TENANT)
         host.do("port", "detach", "two", "two", "--wait", WAIT_SECONDS)
         assert "ether" not in two.do("ip address")[1]
-        wait_until(lambda: not in_domain(host, "two"))
+        until(lambda: not in_domain(host, "two"))
         host.delete("two")
         assert is_clean(pf, port)
 
@@ -163,8 +155,8 @@ def test_a_macvtap_is_plugged_in_and_out_once_its_guest_lets_go(host, libvirt, g
     _, two = guests
     host.create("tap", "--vlan", "15", "--mac", "02:aa:00:00:00:31", "--vnic-type", "macvtap")
     host.do("port", "attach", "tap", "two", "--live")
-    wait_until(lambda: in_domain(host, "tap") == "two")
-    wait_until(lambda: two.pings(TENANT))
+    until(lambda: in_domain(host, "tap") == "two")
+    until(lambda: two.pings(TENANT))
     host.do("port", "detach", "tap", "two", "--wait", WAIT_SECONDS)
-    wait_until(lambda: not in_domain(host, "tap"))
+    until(lambda: not in_domain(host, "tap"))
     host.delete("tap")

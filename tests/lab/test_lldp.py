@@ -14,12 +14,12 @@ from sriov_agent.cmd.lldp_discover import AMBIGUOUS, ONE, main
 from sriov_agent.host.ethtool import private_flags
 from tests.lab.agent import TOPOLOGY
 from tests.lab.agent import Host as Agent
+from tests.lab.waiting import until
 from tools.demo import witness
 from tools.demo.witness import run
 
 STATE = "/run/sriov-lab"
 HOST = os.uname().nodename
-SEEN_SECONDS = 600
 #: From when a cable is pulled until it is plugged in elsewhere.
 CABLE_SECONDS = 2
 FLOOR_VLAN = 1
@@ -38,13 +38,6 @@ for number in range(int(sys.argv[2])):
            + tlv(3, bytes([0, int(sys.argv[3])])) + tlv(5, b"forged%d" % number)
            + tlv(7, bytes([0, 4, 0, 4])) + tlv(0, b""))
 """
-
-
-def wait_until(seen):
-    deadline = time.monotonic() + SEEN_SECONDS
-    while not seen():
-        assert time.monotonic() < deadline
-        time.sleep(0.5)
 
 
 @pytest.fixture
@@ -89,7 +82,7 @@ def running(tmp_path, pfs, request):
         yield Running(host, pfs[0])
         host.delete("port")
         for pf in pfs:
-            wait_until(lambda pf=pf: witness.open_vlans(pf["leaf"], pf["port"]) == {FLOOR_VLAN})
+            until(lambda pf=pf: witness.open_vlans(pf["leaf"], pf["port"]) == {FLOOR_VLAN})
 
 
 def open_on(pf):
@@ -118,7 +111,7 @@ def guest(pf):
 def test_what_a_guest_forges_is_heard_and_not_believed(running, guest):
     netdev = guest()
     send_from("forger", netdev, ttl=20)
-    wait_until(lambda: "forged0" in running.neighbors())
+    until(lambda: "forged0" in running.neighbors())
     heard = running.neighbors()["forged0"]
     assert (heard["source"], heard["answer"]) == ("lldpd", "ok")
     assert running.state() == "met"
@@ -131,16 +124,16 @@ def test_without_frames_of_its_own_the_agent_holds_what_is_open_while_it_is_ambi
 ):
     netdev = guest()
     send_from("forger", netdev, ttl=10)
-    wait_until(lambda: "ambiguous" in running.unmet())
+    until(lambda: "ambiguous" in running.unmet())
     assert open_on(running.pf)
-    wait_until(lambda: running.state() == "met")
+    until(lambda: running.state() == "met")
 
 
 def test_a_guest_in_a_vlan_reaches_the_leaf_and_not_the_pf(running, guest, pf):
     netdev = guest(vlan="16")
     leaf = ["lldpcli", "-u", f"{STATE}/{pf['leaf']}.lldpd.socket", "show", "neighbors"]
     send_from("forger", netdev, ttl=20)
-    wait_until(lambda: "forged0" in run(*leaf))
+    until(lambda: "forged0" in run(*leaf))
     assert set(running.neighbors()) == {pf["leaf"]}
     assert running.state() == "met"
 
@@ -157,7 +150,7 @@ def lldpd(name, netdevs, netns="", chassis=""):
 def end_lldpd(name, with_signal):
     pid = int(Path(f"{STATE}/{name}.lldpd.pid").read_text())
     os.kill(pid, with_signal)
-    wait_until(lambda: has_ended(pid))
+    until(lambda: has_ended(pid))
 
 
 def has_ended(pid):
@@ -184,7 +177,7 @@ def second_switch(pf):
 
 
 def test_a_second_switch_on_the_wire_is_ambiguous(running, second_switch, pf):
-    wait_until(lambda: "ambiguous" in running.unmet())
+    until(lambda: "ambiguous" in running.unmet())
     assert "second" in running.unmet()
     assert open_on(pf)
 
@@ -192,15 +185,15 @@ def test_a_second_switch_on_the_wire_is_ambiguous(running, second_switch, pf):
 @pytest.mark.parametrize("running", ["allowed_switches = leaf1,leaf2"], indirect=True)
 def test_only_the_fabrics_switches_are_believed(running, second_switch, pf):
     send_from(pf["leaf"], "swp1", count=30, ttl=30)
-    wait_until(lambda: {"forged0", "second"} <= running.neighbors().keys())
+    until(lambda: {"forged0", "second"} <= running.neighbors().keys())
     assert running.state() == "met"
     assert running.neighbors()["second"]["answer"] == "ok"
 
 
 def test_thirty_neighbors_are_all_told(running, pf, capsys):
     send_from(pf["leaf"], "swp1", count=29, ttl=60)
-    wait_until(lambda: len(running.neighbors()) == 30)
-    wait_until(lambda: "ambiguous" in running.unmet())
+    until(lambda: len(running.neighbors()) == 30)
+    until(lambda: "ambiguous" in running.unmet())
     capsys.readouterr()
     assert main(["--pf", pf["netdev"], "--json", "--source", "lldpd"]) == AMBIGUOUS
     (entry,) = json.loads(capsys.readouterr().out)
@@ -208,56 +201,56 @@ def test_thirty_neighbors_are_all_told(running, pf, capsys):
     assert heard == {pf["leaf"], *(f"forged{number}" for number in range(29))}
     assert entry["local_link_information"] == []
     send_from(pf["leaf"], "swp1", count=29, ttl=0)
-    wait_until(lambda: running.state() == "met")
+    until(lambda: running.state() == "met")
 
 
 def test_a_switch_that_falls_silent_expires_and_what_is_open_stays(running, pf):
     leaf = ["lldpcli", "-u", f"{STATE}/{pf['leaf']}.lldpd.socket"]
     run(*leaf, "configure", "lldp", "tx-hold", "2")
     run(*leaf, "update")
-    wait_until(lambda: running.neighbors()[pf["leaf"]]["ttl"] == 6)
+    until(lambda: running.neighbors()[pf["leaf"]]["ttl"] == 6)
     try:
         end_lldpd(pf["leaf"], signal.SIGKILL)
-        wait_until(lambda: "no LLDP neighbor" in running.unmet())
+        until(lambda: "no LLDP neighbor" in running.unmet())
         assert open_on(pf)
     finally:
         Path(f"{STATE}/{pf['leaf']}.lldpd.socket").unlink()
         lldpd(pf["leaf"], "swp1", pf["leaf"])
-    wait_until(lambda: running.state() == "met")
+    until(lambda: running.state() == "met")
 
 
 def test_without_lldpd_the_agent_listens_itself_until_it_is_back(running, pfs):
     facts = json.loads(TOPOLOGY.read_text())
     end_lldpd(facts["host"], signal.SIGTERM)
     try:
-        wait_until(lambda: running.sources() == {"raw"} and running.state() == "met")
+        until(lambda: running.sources() == {"raw"} and running.state() == "met")
         assert open_on(running.pf)
     finally:
         lldpd(facts["host"], ",".join(pf["netdev"] for pf in pfs))
-    wait_until(lambda: running.sources() == {"lldpd"} and running.state() == "met")
+    until(lambda: running.sources() == {"lldpd"} and running.state() == "met")
 
 
 def test_a_renamed_pf_is_the_same_pf(running, pf):
     run("ip", "link", "set", pf["netdev"], "name", "uplink0")
     try:
-        wait_until(lambda: running.sources() == {"raw"} and running.state() == "met")
+        until(lambda: running.sources() == {"raw"} and running.state() == "met")
         assert running.neighbors()[pf["leaf"]]["netdev"] == "uplink0"
         assert open_on(pf)
     finally:
         # udev keeps the former name as another one.
         run("ip", "link", "property", "del", "dev", "uplink0", "altname", pf["netdev"])
         run("ip", "link", "set", "uplink0", "name", pf["netdev"])
-    wait_until(lambda: running.sources() == {"lldpd"} and running.state() == "met")
+    until(lambda: running.sources() == {"lldpd"} and running.state() == "met")
 
 
 def test_a_pf_that_is_down_is_said_so_with_what_mends_it(running, pf):
     run("ip", "link", "set", pf["netdev"], "down")
     try:
-        wait_until(lambda: f"ip link set {pf['netdev']} up" in running.unmet())
+        until(lambda: f"ip link set {pf['netdev']} up" in running.unmet())
         assert open_on(pf)
     finally:
         run("ip", "link", "set", pf["netdev"], "up")
-    wait_until(lambda: running.state() == "met")
+    until(lambda: running.state() == "met")
 
 
 def recable(pfs):
@@ -290,10 +283,10 @@ def test_a_recabled_host_takes_its_vlans_along_and_leaves_the_old_port_clean(run
     here, there = pfs
     for now, before in ((there, here), (here, there)):
         recable(pfs)
-        wait_until(lambda now=now: open_on(now) and running.state() == "met")
+        until(lambda now=now: open_on(now) and running.state() == "met")
         assert running.host.show("port")["switch"] == now["leaf"]
-        wait_until(lambda before=before: not open_on(before))
-        wait_until(lambda: all(pf["switch"] for pf in running.pfs()))
+        until(lambda before=before: not open_on(before))
+        until(lambda: all(pf["switch"] for pf in running.pfs()))
 
 
 @pytest.fixture
@@ -312,7 +305,7 @@ def bond(pfs):
 
 
 def test_a_bond_of_two_pfs_is_open_on_both_leaves(running, pfs, bond, capsys):
-    wait_until(lambda: all(map(open_on, pfs)) and running.state() == "met")
+    until(lambda: all(map(open_on, pfs)) and running.state() == "met")
     assert set(running.host.show("port")["switch"].split(", ")) == {"leaf1", "leaf2"}
     capsys.readouterr()
     assert main([MAC, "--json"]) == ONE

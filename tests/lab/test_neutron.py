@@ -6,12 +6,12 @@ Every fact is read from Neutron's API, the kernel and the leaf, never from the a
 
 import contextlib
 import signal
-import time
 from pathlib import Path
 
 import pytest
 
 from tests.lab.agent import Host
+from tests.lab.waiting import until
 from tools.demo import witness
 from tools.demo.witness import run
 from tools.openstack.api import SERVICE
@@ -20,19 +20,9 @@ pytestmark = pytest.mark.openstack
 
 HOST = "compute1"
 FLOOR_VLAN = 1
-SEEN_SECONDS = 600
 MAC = "fa:16:3e:00:00:{:02x}"
 #: of a port whose guest uses it: the VF's driver goes on announcing it
 GUEST_MAC = "fa:16:3e:99:00:01"
-
-
-def until(holds, what=""):
-    """What ``holds`` returns once it is true."""
-    deadline = time.monotonic() + SEEN_SECONDS
-    while not (found := holds()):
-        assert time.monotonic() < deadline, what or "it did not come to pass"
-        time.sleep(0.3)
-    return found
 
 
 @pytest.fixture(scope="module")

@@ -15,17 +15,16 @@ import os
 import shutil
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 
 from tests.lab.agent import Host
 from tests.lab.nested import LIBVIRTD_CONF
+from tests.lab.waiting import until
 from tools.demo import witness
 from tools.demo.witness import run
 
-SEEN_SECONDS = 600
 RULES = Path("/etc/udev/rules.d/70-sriov.rules")
 LOADED = Path("/etc/modules-load.d/vfio.conf")
 #: ``struct timex`` of ``adjtimex(2)``, as far as the fields that are set here.
@@ -48,13 +47,6 @@ def state(host, check):
     return doctor(host)[1][check]["state"]
 
 
-def wait_until(seen):
-    deadline = time.monotonic() + SEEN_SECONDS
-    while not seen():
-        assert time.monotonic() < deadline
-        time.sleep(0.5)
-
-
 def mended(host, check):
     """Run what mends it."""
     run("sh", "-c", doctor(host)[1][check]["mend"])
@@ -66,7 +58,7 @@ def test_a_pf_that_is_down_is_brought_up_by_what_mends_it(host, pf):
     assert (found[f"{name} link"]["state"], found[f"{name} vfs"]["state"]) == ("ok", "ok")
     assert found[f"{name} firmware lldp"]["state"] == "ok"
     assert found[f"{name} driver"]["found"].startswith("igb")
-    wait_until(lambda: state(host, f"{name} lldp") == "ok")
+    until(lambda: state(host, f"{name} lldp") == "ok")
     assert pf["leaf"] in doctor(host)[1][f"{name} lldp"]["found"]
     run("ip", "link", "set", name, "down")
     status, found = doctor(host)
@@ -74,8 +66,8 @@ def test_a_pf_that_is_down_is_brought_up_by_what_mends_it(host, pf):
         *(2, "error", "error"),
     )
     mended(host, f"{name} link")
-    wait_until(lambda: state(host, f"{name} link") == "ok")
-    wait_until(lambda: state(host, f"{name} lldp") == "ok")
+    until(lambda: state(host, f"{name} link") == "ok")
+    until(lambda: state(host, f"{name} lldp") == "ok")
 
 
 def test_vfs_that_nothing_makes_at_boot_get_a_rule(host, pf):
@@ -94,7 +86,7 @@ def test_the_agent_and_its_rights_are_seen(host):
     _, found = doctor(host)
     assert (found["agent"]["state"], found["agent rights"]["state"]) == ("warning", "unknown")
     with host.agent():
-        wait_until(lambda: state(host, "agent") == "ok")
+        until(lambda: state(host, "agent") == "ok")
         _, found = doctor(host)
         assert found["agent rights"]["found"].startswith("user 0 has CAP_NET_ADMIN")
         assert found["device manager"]["state"] in ("ok", "unknown")
@@ -106,12 +98,12 @@ def test_the_older_agent_is_seen(host, tmp_path):
     older.write_text("import time\ntime.sleep(600)\n")
     process = subprocess.Popen([sys.executable, older])
     try:
-        wait_until(lambda: state(host, "other agent") == "error")
+        until(lambda: state(host, "other agent") == "error")
         assert str(process.pid) in doctor(host)[1]["other agent"]["found"]
     finally:
         process.kill()
         process.wait()
-    wait_until(lambda: state(host, "other agent") == "ok")
+    until(lambda: state(host, "other agent") == "ok")
 
 
 def test_the_iommu_of_the_guest_is_seen(host):
@@ -142,7 +134,7 @@ def test_a_libvirt_that_listens_is_told_from_one_that_has_crashed(host, tmp_path
     config.write_text(LIBVIRTD_CONF.format(log=tmp_path / "libvirtd.log"))
     process = subprocess.Popen(["libvirtd", "--config", config], stderr=subprocess.DEVNULL)
     try:
-        wait_until(lambda: state(host, "libvirt") == "ok")
+        until(lambda: state(host, "libvirt") == "ok")
         found = doctor(host)[1]["libvirt"]["found"]
         assert found == "listens on /run/libvirt/libvirt-sock"
     finally:

@@ -3,7 +3,6 @@
 
 import json
 import subprocess
-import time
 from contextlib import ExitStack, closing, contextmanager
 
 import pytest
@@ -11,10 +10,10 @@ from pyroute2 import netns
 
 from tests.frames import Leg
 from tests.lab.agent import WAIT_SECONDS, Host
+from tests.lab.waiting import until
 from tools.demo.witness import pings, run
 
 BRIDGE = "br-host"
-SEEN_SECONDS = 600
 #: By guest: its port of the bridge, VLAN and address.
 GUESTS = {"dmz1": ("vnet1", 101, "10.77.0.11"), "core1": ("vnet2", 102, "10.77.0.12")}
 
@@ -73,13 +72,6 @@ def port_vlans(netdev):
 def bridge_end(name):
     (link,) = json.loads(run("ip", "-json", "link", "show", name))
     return link["link"]
-
-
-def wait_until(seen):
-    deadline = time.monotonic() + SEEN_SECONDS
-    while not seen():
-        assert time.monotonic() < deadline
-        time.sleep(0.5)
 
 
 def test_a_tap_reaches_its_vlan_and_no_other(host):
@@ -166,9 +158,9 @@ def test_taps_outlive_a_kill_and_a_reboot(host):
             assert pings("dmz1", "10.77.0.1")
         run("ip", "link", "del", name)  # what a reboot does, with the bridge below
     with bridge(), host.daemon():
-        wait_until(lambda: json.loads(host.do("tap", "show", "-f", "json", name))["state"] == "met")
-        wait_until(lambda: name in interfaces() and pings("dmz1", "10.77.0.1"))
-        wait_until(lambda: "mirred" in run("tc", "filter", "show", "dev", "vnet2", "ingress"))
+        until(lambda: json.loads(host.do("tap", "show", "-f", "json", name))["state"] == "met")
+        until(lambda: name in interfaces() and pings("dmz1", "10.77.0.1"))
+        until(lambda: "mirred" in run("tc", "filter", "show", "dev", "vnet2", "ingress"))
         host.do("mirror", "delete", "--wait", WAIT_SECONDS, "watch")
         host.do("tap", "delete", "--wait", WAIT_SECONDS, name)
         assert name not in interfaces()

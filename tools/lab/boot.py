@@ -104,6 +104,7 @@ def job(options: Options, command: Sequence[str], *, interactive: bool) -> Itera
     environment = {
         "HOME": str(Path.home()),
         "LANG": "C.UTF-8",
+        "XDG_CACHE_HOME": "/run/sriov-lab/cache",
         "TERM": os.environ.get("TERM", "dumb"),
         "PATH": os.pathsep.join([*search, "/usr/local/sbin", "/usr/sbin", "/sbin"]),
         **options.environment,

@@ -5,10 +5,9 @@ import argparse
 import os
 from pathlib import Path
 
-from cliff.show import ShowOne
-
 from sriov_agent import conf as options
 from sriov_agent.cmd.ctl.base import sriovctl
+from sriov_agent.cmd.ctl.command import ShowOne
 from sriov_agent.host.machine import listener
 
 

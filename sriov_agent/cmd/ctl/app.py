@@ -4,7 +4,7 @@
 import argparse
 import logging
 import sys
-from importlib.metadata import entry_points, version
+from importlib.metadata import distribution, version
 
 from cliff.app import App
 from cliff.commandmanager import CommandManager
@@ -29,7 +29,7 @@ class Commands(CommandManager):
 
     def load_commands(self, namespace: str) -> None:
         self.group_list.append(namespace)
-        for found in entry_points(group=namespace):
+        for found in distribution("sriov-agent").entry_points.select(group=namespace):
             self.commands[found.name.replace("_", " ")] = found
 
 

@@ -6,9 +6,8 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cliff.command import Command
-
 from sriov_agent.cmd.ctl.base import sriovctl
+from sriov_agent.cmd.ctl.command import Command
 from sriov_agent.cmd.ctl.guest import check_host, opened, written
 from sriov_agent.exceptions import InvalidField, Refused, SriovAgentError, Unavailable
 from sriov_agent.libvirt import appliance, vmx

@@ -9,10 +9,10 @@ from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, cast
 
-from cliff.command import Command
 from oslo_config import cfg
 
 from sriov_agent import conf as options
+from sriov_agent.cmd.ctl.command import Command
 from sriov_agent.cmd.ctl.terminal import Coloured, escaped, progress
 from sriov_agent.core import fields, netspec
 from sriov_agent.core.guests import with_guests

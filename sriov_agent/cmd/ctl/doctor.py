@@ -8,12 +8,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from cliff.lister import Lister
 from oslo_config import cfg
 
 from sriov_agent import conf as options
 from sriov_agent import parts
 from sriov_agent.cmd.ctl.base import clean, coloured, doing, sriovctl
+from sriov_agent.cmd.ctl.command import Lister
 from sriov_agent.cmd.ctl.terminal import escaped
 from sriov_agent.control import ask
 from sriov_agent.core import doctor

@@ -5,10 +5,9 @@ import argparse
 import time
 from typing import cast
 
-from cliff.lister import Lister
-
 from sriov_agent import conf as options
 from sriov_agent.cmd.ctl.base import clean, coloured, doing, seconds, sriovctl
+from sriov_agent.cmd.ctl.command import Lister
 from sriov_agent.cmd.ctl.terminal import Coloured
 from sriov_agent.control import ask
 from sriov_agent.core.model import Segment, SwitchPort

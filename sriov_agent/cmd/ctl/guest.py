@@ -5,10 +5,9 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cliff.command import Command
-
 from sriov_agent import conf as options
 from sriov_agent.cmd.ctl.base import seconds, sriovctl
+from sriov_agent.cmd.ctl.command import Command
 from sriov_agent.cmd.ctl.port import find
 from sriov_agent.core.state import Interface
 from sriov_agent.exceptions import ConfigError, Refused, Unavailable

@@ -4,10 +4,8 @@
 import argparse
 from collections.abc import Iterable
 
-from cliff.command import Command
-from cliff.lister import Lister
-
 from sriov_agent.cmd.ctl.base import clean, sriovctl
+from sriov_agent.cmd.ctl.command import Command, Lister
 from sriov_agent.cmd.ctl.guest import opened
 from sriov_agent.exceptions import InvalidField
 from sriov_agent.libvirt import network

@@ -5,11 +5,9 @@ import argparse
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from cliff.command import Command
-from cliff.lister import Lister
-
 from sriov_agent import conf as options
 from sriov_agent.cmd.ctl.base import UNHEARD, clean, coloured, doing, pfs, sriovctl
+from sriov_agent.cmd.ctl.command import Command, Lister
 from sriov_agent.control import ask
 from sriov_agent.core.lldp import port_name
 from sriov_agent.core.model import LldpId, Uplink

@@ -8,11 +8,10 @@ import argparse
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from cliff.command import Command
-from cliff.lister import Lister
 from oslo_config import cfg
 
 from sriov_agent.cmd.ctl.base import clean, coloured, doing, sriovctl
+from sriov_agent.cmd.ctl.command import Command, Lister
 from sriov_agent.cmd.ctl.terminal import escaped
 from sriov_agent.conf import device_manager as options
 from sriov_agent.control import ask

@@ -4,9 +4,8 @@
 import argparse
 from typing import TYPE_CHECKING, Any
 
-from cliff.show import ShowOne
-
 from sriov_agent.cmd.ctl.base import clean, sriovctl
+from sriov_agent.cmd.ctl.command import ShowOne
 from sriov_agent.core import fields
 from sriov_agent.exceptions import InvalidField
 from sriov_agent.hook.loader import loaded

@@ -5,11 +5,8 @@ import argparse
 from collections.abc import Iterator
 from typing import Any
 
-from cliff.command import Command
-from cliff.lister import Lister
-from cliff.show import ShowOne
-
 from sriov_agent.cmd.ctl.base import UNHEARD, clean, coloured, counted, pfs, sriovctl
+from sriov_agent.cmd.ctl.command import Command, Lister, ShowOne
 from sriov_agent.cmd.ctl.terminal import escaped
 from sriov_agent.core.model import Pf
 from sriov_agent.exceptions import InvalidField

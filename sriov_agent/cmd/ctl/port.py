@@ -10,10 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, cast
 
-from cliff.command import Command
 from cliff.formatters.base import ListFormatter
-from cliff.lister import Lister
-from cliff.show import ShowOne
 
 from sriov_agent import conf as options
 from sriov_agent.cmd.ctl.base import (
@@ -27,6 +24,7 @@ from sriov_agent.cmd.ctl.base import (
     vlan_or_alias,
     wait_until_met,
 )
+from sriov_agent.cmd.ctl.command import Command, Lister, ShowOne
 from sriov_agent.core.model import LinkState, Segment
 from sriov_agent.core.netspec import DRIVERS, FORM, NetSpec, netspecs
 from sriov_agent.core.report import left_open

@@ -9,10 +9,6 @@ from collections.abc import Callable, Iterable, Mapping
 from functools import reduce
 from typing import TYPE_CHECKING
 
-from cliff.command import Command
-from cliff.lister import Lister
-from cliff.show import ShowOne
-
 from sriov_agent.cmd.ctl.base import (
     POLL_SECONDS,
     add_wait,
@@ -23,6 +19,7 @@ from sriov_agent.cmd.ctl.base import (
     wait_until_met,
     why_unmet,
 )
+from sriov_agent.cmd.ctl.command import Command, Lister, ShowOne
 from sriov_agent.core.taps import Mirror, Tap, Taps
 from sriov_agent.exceptions import ConfigError, InvalidField, Unavailable
 

@@ -6,9 +6,8 @@ import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from cliff.command import Command
-
 from sriov_agent.cmd.ctl.base import sriovctl
+from sriov_agent.cmd.ctl.command import Command
 from sriov_agent.core.topology import Topology
 from sriov_agent.draw.svg import svg
 from sriov_agent.draw.text import dot, mermaid

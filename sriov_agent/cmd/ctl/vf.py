@@ -5,10 +5,8 @@ import argparse
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from cliff.lister import Lister
-from cliff.show import ShowOne
-
 from sriov_agent.cmd.ctl.base import clean, pfs, sriovctl
+from sriov_agent.cmd.ctl.command import Lister, ShowOne
 from sriov_agent.core.model import SETTINGS
 from sriov_agent.exceptions import InvalidField
 

@@ -6,11 +6,8 @@ from collections.abc import Collection, Iterable
 from functools import reduce
 from typing import TYPE_CHECKING
 
-from cliff.command import Command
-from cliff.lister import Lister
-from cliff.show import ShowOne
-
 from sriov_agent.cmd.ctl.base import require_local, sriovctl
+from sriov_agent.cmd.ctl.command import Command, Lister, ShowOne
 from sriov_agent.core.netspec import alias
 from sriov_agent.core.vlans import Vlans
 from sriov_agent.exceptions import InvalidField, Refused

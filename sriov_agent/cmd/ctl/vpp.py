@@ -5,10 +5,8 @@ import argparse
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
-from cliff.command import Command
-from cliff.lister import Lister
-
 from sriov_agent.cmd.ctl.base import clean, sriovctl
+from sriov_agent.cmd.ctl.command import Command, Lister
 from sriov_agent.exceptions import ConfigError, InvalidField, Refused
 from sriov_agent.libvirt import nic
 from sriov_agent.libvirt.nic import Nic, VhostUser

@@ -13,6 +13,7 @@ from oslo_config import cfg
 from sriov_agent import conf as options
 from sriov_agent.service import Agent
 from tests import ctl
+from tests.lab.waiting import until
 
 ROOT = Path(__file__).parents[2]
 TOPOLOGY = Path("/run/sriov-lab/topology.json")
@@ -79,6 +80,11 @@ class Host:
     def create(self, name, *arguments):
         command = ["port", "create", "-f", "json", "--physical-network", "physnet2"]
         return json.loads(self.do(*command, "--wait", WAIT_SECONDS, *arguments, name))
+
+    def create_unmet(self, name, why, *arguments):
+        """Add a port that cannot be met, and wait until it says why."""
+        self.do("port", "create", "--physical-network", "physnet2", *arguments, name)
+        until(lambda: why in self.show(name)["unmet"], f"{name} does not say {why!r}")
 
     def delete(self, *names):
         self.do("port", "delete", "--wait", WAIT_SECONDS, *names)

@@ -153,10 +153,8 @@ def test_what_others_set_is_left_alone(host, pfs):
     run(*leaf_vlan, "add", "dev", "swp1", "vid", "88")
     try:
         port = host.create("mine", "--vlan", "15")
-        thief = ["port", "create", "--physical-network", "physnet2", "--wait", "3", "thief"]
-        status, _, said = host.ctl(*thief, "--mac", theirs)
-        assert status == 1
-        assert f"mac_address '{theirs}': already on VF {pf['vfs'][0]}" in said
+        taken = f"mac_address '{theirs}': already on VF {pf['vfs'][0]}"
+        host.create_unmet("thief", taken, "--mac", theirs)
         host.delete("mine", "thief")
         assert port["vf"] != pf["vfs"][0]
         assert (vf(pf, 0)["address"], vlan(pf, 0)) == (theirs, (77, 0))
@@ -208,10 +206,8 @@ def silent_leaf(pfs):
 def test_a_port_is_met_as_soon_as_its_switch_is_heard(tmp_path, pfs, silent_leaf):
     host = Host(tmp_path, [pfs[0]["pci"]], retry_seconds=3600)
     with host.agent():
-        port = ["port", "create", "--physical-network", "physnet2", "--vlan", "15", "waiting"]
-        status, _, said = host.ctl(*port, "--mac", "02:aa:00:00:00:05", "--wait", "5")
-        assert status == 1
-        assert "no LLDP neighbor" in said
+        mac = "02:aa:00:00:00:05"
+        host.create_unmet("waiting", "no LLDP neighbor", "--vlan", "15", "--mac", mac)
         silent_leaf()
         until(lambda: host.show("waiting")["state"] == "met")
         assert 15 in open_vlans(pfs[0])

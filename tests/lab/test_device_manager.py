@@ -167,10 +167,7 @@ def test_without_a_manager_a_port_waits_and_what_is_open_stays(manager, host, pf
     pf = pfs[0]
     with manager.running():
         host.create("stays", "--vlan", "15", "--pci-slot", pf["vfs"][1])
-    waits = ["port", "create", "--physical-network", "physnet2", "--vlan", "16", "--wait", "3"]
-    status, _, said = host.ctl(*waits, "--pci-slot", pf["vfs"][2], "waits")
-    assert status == 1
-    assert "VLAN 16" in said
+    host.create_unmet("waits", "VLAN 16", "--vlan", "16", "--pci-slot", pf["vfs"][2])
     assert open_vlans(pf) == {FLOOR_VLAN, 15}
     with manager.running():
         until(lambda: host.show("waits")["state"] == "met")
@@ -184,12 +181,8 @@ def test_a_pf_that_the_inventory_has_elsewhere_gets_nothing_and_is_told_why(mana
     manager.put_inventory({pf["pci"]: other["leaf"], other["pci"]: other["leaf"]})
     try:
         with manager.running():
-            wrong = ["port", "create", "--physical-network", "physnet2", "--vlan", "15"]
-            status, _, said = host.ctl(
-                *wrong, "--wait", "60", "--pci-slot", pf["vfs"][1], "conflict"
-            )
-            assert status == 1
-            assert "conflict: LLDP sees PF" in said
+            wrong = ["--vlan", "15", "--pci-slot", pf["vfs"][1]]
+            host.create_unmet("conflict", "conflict: LLDP sees PF", *wrong)
             assert open_vlans(pf) == {FLOOR_VLAN}
             host.delete("conflict")
     finally:

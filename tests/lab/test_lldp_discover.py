@@ -96,7 +96,7 @@ def test_a_mac_leads_to_its_switch_port(discover, pf, vf_mac):
 
 
 def test_every_pf_by_raw_frames(discover, pf):
-    status, entries, _ = discover("--all", "--source", "raw", "--wait", "8")
+    status, entries, _ = discover("--all", "--source", "raw", "--wait", "60")
     assert status == ONE
     sources = {n["source"] for entry in entries for n in entry["links"][0]["neighbors"]}
     assert sources == {"raw"}
@@ -108,7 +108,7 @@ def test_without_lldpd_the_pf_is_listened_on(discover, pf, monkeypatch):
     status, entries, said = discover("--pf", pf["netdev"], "--wait", "0")
     assert (status, entries) == (NO_SOURCE, [])
     assert "install lldpd" in said
-    status, (entry,), said = discover("--pf", pf["netdev"], "--wait", "8")
+    status, (entry,), said = discover("--pf", pf["netdev"], "--wait", "60")
     assert status == ONE
     assert leads_to(entry, pf)
     assert "install lldpd; listening on the PF instead" in said

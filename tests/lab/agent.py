@@ -82,8 +82,9 @@ class Host:
         return json.loads(self.do(*command, "--wait", WAIT_SECONDS, *arguments, name))
 
     def create_unmet(self, name, why, *arguments):
-        """Add a port that cannot be met, and wait until it says why."""
-        self.do("port", "create", "--physical-network", "physnet2", *arguments, name)
+        """Add a port that cannot be met, as its creation says too, and wait until it says why."""
+        command = ["port", "create", "--physical-network", "physnet2", "--wait", "1"]
+        assert self.ctl(*command, *arguments, name)[0] == 1
         until(lambda: why in self.show(name)["unmet"], f"{name} does not say {why!r}")
 
     def delete(self, *names):

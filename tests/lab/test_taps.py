@@ -171,7 +171,7 @@ def test_an_interface_of_somebody_else_is_left(host):
         ours = create(host, "100")
         run(*"ip link add theirs type dummy".split())
         try:
-            host.do("tap", "create", "101", "--name", "theirs")
+            assert host.ctl("tap", "create", "101", "--name", "theirs", "--wait", "1")[0] == 1
             left = "no tap of ours: it is left"
             until(lambda: left in host.do("tap", "show", "-f", "json", "theirs"))
             host.do("tap", "delete", "theirs")

@@ -110,11 +110,14 @@ class TapReconciler:
         ]
 
     def _look(self, kernel: Kernel) -> Seen:
-        netdevs, tees = kernel.look()
+        ovs, why = None, ""
         try:
-            return Seen(netdevs=netdevs, tees=tees, ovs=self.openvswitch.look())
+            ovs = self.openvswitch.look()
         except SriovAgentError as error:
-            return Seen(netdevs=netdevs, tees=tees, ovs_error=str(error))
+            why = str(error)
+        # After it, since it waits until ovs-vswitchd has made and removed its interfaces.
+        netdevs, tees = kernel.look()
+        return Seen(netdevs=netdevs, tees=tees, ovs=ovs, ovs_error=why)
 
     def _apply(self, kernel: Kernel, action: Action) -> str:
         """Why it failed, "" if it did not."""

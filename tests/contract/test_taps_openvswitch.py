@@ -4,7 +4,9 @@
 import itertools
 import json
 import os
+import signal
 import subprocess
+import threading
 import time
 from contextlib import ExitStack, closing, suppress
 
@@ -185,6 +187,22 @@ def test_what_others_changed_or_removed_is_made_good(host, ovs):
     netdevs, _ = KernelTaps().look()
     assert {"10.77.0.1/24", "2001:db8::1/64"} <= netdevs[tap.name].addresses
     assert {each.state for each in host.store.taps()} == {"met"}
+
+
+def test_what_open_vswitch_takes_its_time_for_is_waited_for(host, ovs, monkeypatch):
+    apply = host.agent.openvswitch.apply
+
+    def slowly(action):
+        ovs.signal("ovs-vswitchd", signal.SIGSTOP)
+        threading.Timer(0.5, ovs.signal, ["ovs-vswitchd", signal.SIGCONT]).start()
+        apply(action)
+
+    monkeypatch.setattr(host.agent.openvswitch, "apply", slowly)
+    host.create(101)
+    assert host.agent.reconcile() == []
+    host.registry.change(lambda wanted: wanted.without_tap("tap101"))
+    assert host.agent.reconcile() == []
+    assert "tap101" not in interfaces()
 
 
 def test_a_database_that_does_not_answer_is_unknown_and_not_empty(host, ovs):

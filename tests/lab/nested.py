@@ -176,9 +176,11 @@ class Libvirt:
         return run("virsh", "-c", URI, *map(str, arguments), within=START_SECONDS)
 
     def stop(self):
-        """End every guest, and libvirtd."""
+        """End every guest and what was defined, and libvirtd."""
         for name in self.virsh("list", "--name").split():
             self.virsh("destroy", name)
+        for name in self.virsh("list", "--all", "--name").split():
+            self.virsh("undefine", name)
         self.process.terminate()
         self.process.wait()
 

@@ -88,6 +88,9 @@ class OpenVswitch:
         if program in self._servers:
             self._servers.pop(program).end()
 
+    def signal(self, program: str, number: int) -> None:
+        os.kill(self._servers[program].pid, number)
+
     def close(self) -> None:
         self.stop("ovs-vswitchd")
         self.stop("ovsdb-server")

@@ -147,7 +147,8 @@ def test_it_leaves_no_thread_behind(host):
     with host.agent() as agent:
         until(lambda: agent.counters.snapshot().get("passes"))
         assert set(threading.enumerate()) > before
-    assert set(threading.enumerate()) == before
+    # What others serve in this process ends its threads when it likes, and starts none now.
+    until(lambda: set(threading.enumerate()) <= before)
 
 
 def test_a_table_that_cannot_be_read_is_unknown_and_not_empty(host):

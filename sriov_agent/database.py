@@ -9,7 +9,6 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
-from typing import cast
 
 from sriov_agent.exceptions import Unavailable
 
@@ -48,31 +47,29 @@ class Database:
     @contextmanager
     def _begun(self, statement: str) -> Iterator[sqlite3.Connection]:
         try:
-            connection = self._connection()
-            with connection:
-                connection.execute(statement)
+            with self._connection(statement) as connection:
                 yield connection
         except (sqlite3.Error, OSError) as error:
             denied = f", and user {os.getuid()} may not use it: be root, or in its group"
             whose = "" if self._may_be_used() else denied
             raise Unavailable(f"{self.path}: {error}{whose}") from error
 
-    def _connection(self) -> sqlite3.Connection:
-        """This thread's own."""
+    def _connection(self, statement: str) -> sqlite3.Connection:
+        """This thread's own, in the transaction that the statement begins."""
         kept: sqlite3.Connection | None = getattr(self._kept, "connection", None)
-        with contextlib.suppress(OSError, sqlite3.Error):
-            if (
-                kept
-                and self._kept.file == _identity(self.path)
-                and self._version_of(kept) == len(self.versions)
-            ):
-                return kept
         if kept:
+            with contextlib.suppress(OSError):
+                if self._kept.file == _identity(self.path):
+                    kept.execute(statement)
+                    # Asked outside of it, this would be a transaction of its own.
+                    if self._version_of(kept) == len(self.versions):
+                        return kept
             self._kept.connection = None
             kept.close()
-        self._kept.connection = self.connect()
+        connection = self._kept.connection = self.connect()
         self._kept.file = _identity(self.path)
-        return cast(sqlite3.Connection, self._kept.connection)
+        connection.execute(statement)
+        return connection
 
     def connect(self) -> sqlite3.Connection:
         """A connection of the caller's own, the schema in place.

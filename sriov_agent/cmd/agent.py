@@ -18,6 +18,9 @@ LOG = logging.getLogger(__name__)
 #: Exit status for a configuration that cannot work.
 EXIT_CONFIG = 78
 
+#: How long a thread that was woken waits for the one that woke it: by default, five times that.
+SWITCH_SECONDS = 0.001
+
 
 def main(argv: list[str] | None = None) -> int:
     """Run the agent until SIGTERM or SIGINT.
@@ -40,6 +43,7 @@ def main(argv: list[str] | None = None) -> int:
 
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, stop)
+    sys.setswitchinterval(SWITCH_SECONDS)
     LOG.info("sriov-agent for host %s, source %s", conf.host, conf.agent.source)
     try:
         agent.run()

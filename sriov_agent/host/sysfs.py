@@ -114,8 +114,8 @@ class Sysfs:
 
         :raises Unavailable: if sysfs changes while it is read, or an index is missing
         """
-        device = f"{self._devices}/{address}"
         try:
+            device = _followed(f"{self._devices}/{address}")
             indices = sorted(
                 int(name.removeprefix("virtfn"))
                 for name in os.listdir(device)
@@ -123,7 +123,9 @@ class Sysfs:
             )
             if indices != list(range(len(indices))):
                 raise Unavailable(f"PF {address}: VF indices have gaps: {indices}")
-            return tuple(self._function(f"{device}/virtfn{index}", index) for index in indices)
+            return tuple(
+                self._function(_followed(f"{device}/virtfn{index}"), index) for index in indices
+            )
         except (OSError, ValueError) as error:
             raise Unavailable(f"PF {address}: {error}") from error
 
@@ -133,28 +135,36 @@ class Sysfs:
             net = True
         except (FileNotFoundError, NotADirectoryError):
             names, net = [], False
+        used = _used(f"{device}/net/{names[0]}") if names else ""
         return Function(
-            address=os.path.basename(os.readlink(device)),
+            address=os.path.basename(device),
             index=index,
             driver=_target(f"{device}/driver") or None,
             netdev=names[0] if names else None,
             net=net,
-            used=(used := self._used(names[0]) if names else ""),
-            macvtap=self._macvtap(names[0]) if used else "",
+            used=used,
+            macvtap=_macvtap(f"{device}/net/{names[0]}") if used else "",
         )
 
-    def _used(self, name: str) -> str:
-        netdev = f"{self._net}/{name}"
-        if master := _target(f"{netdev}/master"):
-            return f"netdev {name} is a port of {master}"
-        if int(_text(f"{netdev}/flags"), 16) & _IFF_UP:
-            return f"netdev {name} is up"
-        return ""
 
-    def _macvtap(self, name: str) -> str:
-        prefix = "upper_macvtap"
-        uppers = (entry for entry in _names(f"{self._net}/{name}") if entry.startswith(prefix))
-        return next(uppers, "").removeprefix("upper_")
+def _used(netdev: str) -> str:
+    """Why the network device is in use, "" if it is not."""
+    if master := _target(f"{netdev}/master"):
+        return f"netdev {os.path.basename(netdev)} is a port of {master}"
+    if int(_text(f"{netdev}/flags"), 16) & _IFF_UP:
+        return f"netdev {os.path.basename(netdev)} is up"
+    return ""
+
+
+def _macvtap(netdev: str) -> str:
+    """The name of a macvtap on it, "" if there is none."""
+    uppers = (name for name in _names(netdev) if name.startswith("upper_macvtap"))
+    return next(uppers, "").removeprefix("upper_")
+
+
+def _followed(link: str) -> str:
+    """Where a link leads: in a path, the kernel takes longer for a link than for what is read."""
+    return os.path.normpath(os.path.join(os.path.dirname(link), os.readlink(link)))
 
 
 def _names(directory: str) -> list[str]:

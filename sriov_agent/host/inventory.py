@@ -64,6 +64,8 @@ class Inventory:
         self.looked_at: frozenset[str] = frozenset()
         self._seen: dict[str, Pf] = {}
         self._netdevs: dict[str, frozenset[str | None]] = {}
+        #: VFs with a network device of which the kernel has told nothing since, by address.
+        self._functions: dict[str, Function] = {}
         self._changed: collections.deque[tuple[str, str]] = collections.deque()
 
     def changed(self, netdev: str, kind: str) -> None:
@@ -77,12 +79,17 @@ class Inventory:
     def pfs(self, again: Collection[str] | None = None) -> tuple[dict[str, Pf], dict[str, str]]:
         """The PFs that can be seen whole, by address, and why any other cannot, by device.
 
+        What is in use by its network device's state is known from the kernel's telling of changes:
+        such a VF is read in sysfs again when it told of one, or when all are looked at.
+
         :param again: look at these, at those of which the kernel told of a change since they were
             seen, and at those that were not; ``None``: look at all
         """
         pfs: dict[str, Pf] = {}
         errors: dict[str, str] = {}
         self._forget_changed()
+        if again is None:
+            self._functions.clear()
         try:
             links = _Links(self.netlink, whole=again is None)
         except Unavailable as error:
@@ -113,8 +120,13 @@ class Inventory:
         while self._changed:
             netdev, kind = self._changed.popleft()
             theirs = [address for address, names in self._netdevs.items() if netdev in names]
-            for address in theirs if theirs and not kind else list(self._seen):
+            if kind or not theirs:
+                self._seen.clear()
+                self._functions.clear()
+            for address in theirs:
                 self._seen.pop(address, None)
+                for vf in [vf for vf, f in self._functions.items() if f.netdev == netdev]:
+                    del self._functions[vf]
 
     def set_vfs(
         self, pf: str, changes: Iterable[tuple[int, VfSettings]]
@@ -133,7 +145,8 @@ class Inventory:
         if link is None:
             raise Unavailable(f"PF {address}: the kernel has no network device {netdev}")
         self._links[address] = link
-        functions = self.sysfs.vfs(address)
+        functions = self.sysfs.vfs(address, self._functions)
+        self._functions |= {each.address: each for each in functions if each.netdev}
         settings = link.all_vfs()
         if len(functions) != len(settings):
             raise Unavailable(

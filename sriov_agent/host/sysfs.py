@@ -5,7 +5,9 @@ Source: ``Documentation/ABI/testing/sysfs-bus-pci`` (``sriov_numvfs``, ``virtfnN
 """
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 
 from sriov_agent.core import fields
 from sriov_agent.exceptions import InvalidField, Unavailable
@@ -109,9 +111,12 @@ class Sysfs:
         """The driver of a network device, "" where it has none."""
         return _target(f"{self._net}/{netdev}/device/driver")
 
-    def vfs(self, address: str) -> tuple[Function, ...]:
+    def vfs(
+        self, address: str, known: Mapping[str, Function] = MappingProxyType({})
+    ) -> tuple[Function, ...]:
         """The VFs of a PF by index.
 
+        :param known: those that are known to be as they were, by address
         :raises Unavailable: if sysfs changes while it is read, or an index is missing
         """
         try:
@@ -123,8 +128,10 @@ class Sysfs:
             )
             if indices != list(range(len(indices))):
                 raise Unavailable(f"PF {address}: VF indices have gaps: {indices}")
+            devices = [_followed(f"{device}/virtfn{index}") for index in indices]
             return tuple(
-                self._function(_followed(f"{device}/virtfn{index}"), index) for index in indices
+                known.get(os.path.basename(device)) or self._function(device, index)
+                for index, device in enumerate(devices)
             )
         except (OSError, ValueError) as error:
             raise Unavailable(f"PF {address}: {error}") from error

@@ -48,19 +48,22 @@ class LinkWatch:
         os.close(self._ended)
 
     def _run(self) -> None:
+        missed = False
         while True:
             try:
                 with socket.socket(
                     socket.AF_NETLINK, socket.SOCK_RAW, socket.NETLINK_ROUTE
                 ) as route:
                     route.bind((0, _RTMGRP_LINK))
+                    if missed:
+                        self._changed("", "")
                     self._watch(route)
                 return
             except OSError as error:
                 LOG.error("network devices cannot be watched: %s", error)
                 if select.select([self._ended], [], [], _RETRY_SECONDS)[0]:
                     return
-                self._changed("", "")
+                missed = True
 
     def _watch(self, route: socket.socket) -> None:
         while True:

@@ -291,6 +291,6 @@ def mapping(value: Json, field: str) -> Mapping[str, Json]:
 
     :raises InvalidField: if it is none
     """
-    if not isinstance(value, Mapping):
+    if not isinstance(value, dict):
         raise InvalidField(field, value, "expected an object")
     return value

@@ -122,17 +122,17 @@ class Ports:
     def put(self, port: Port) -> bool:
         """Keep what was said of a port; False if something newer is known already."""
         with self.database.transaction() as db:
-            known = _get(db, port.port_id)
+            known = kept(db, port.port_id)
             if known and known.revision_number > port.revision_number:
                 return False
-            _put(db, port)
+            keep(db, port)
         return True
 
     def delete(self, port_id: str) -> bool:
         """The port is gone for good; False if it was not known as bound here."""
         with self.database.transaction() as db:
-            known = _get(db, port_id)
-            _put(db, Port(port_id=port_id, revision_number=_DELETED, bound=False, document={}))
+            known = kept(db, port_id)
+            keep(db, Port(port_id=port_id, revision_number=_DELETED, bound=False, document={}))
             db.execute(
                 "DELETE FROM port WHERE NOT bound AND rowid <= (SELECT max(rowid) FROM port) - ?",
                 (_REMEMBERED,),
@@ -142,15 +142,15 @@ class Ports:
     def unbind_unchanged(self, known: Port) -> bool:
         """The port is not bound here any more; False if something was heard of it since."""
         with self.database.transaction() as db:
-            if _get(db, known.port_id) != known:
+            if kept(db, known.port_id) != known:
                 return False
-            _put(db, replace(known, bound=False, network_id="", document={}, error=""))
+            keep(db, replace(known, bound=False, network_id="", document={}, error=""))
         return True
 
     def get(self, port_id: str) -> Port | None:
         """One port, bound or not."""
         with self.database.reading() as db:
-            return _get(db, port_id)
+            return kept(db, port_id)
 
     def all(self) -> list[Port]:
         """Every port that is bound here, by id."""
@@ -280,7 +280,7 @@ def add(db: sqlite3.Connection, binding: PortBinding) -> None:
                 "mac_address", binding.mac, f"already the MAC of port {port.port_id}"
             )
     document = asdict(binding)
-    _put(
+    keep(
         db,
         Port(
             port_id=document.pop("port_id"),
@@ -344,12 +344,14 @@ def _sub_port_networks(db: sqlite3.Connection) -> dict[str, str]:
     return {row["port_id"]: row["network_id"] for row in db.execute("SELECT * FROM sub_port")}
 
 
-def _get(db: sqlite3.Connection, port_id: str) -> Port | None:
+def kept(db: sqlite3.Connection, port_id: str) -> Port | None:
+    """What is known of a port, in the caller's transaction."""
     row = db.execute("SELECT * FROM port WHERE port_id = ?", (port_id,)).fetchone()
     return _port(row) if row else None
 
 
-def _put(db: sqlite3.Connection, port: Port) -> None:
+def keep(db: sqlite3.Connection, port: Port) -> None:
+    """Know this of a port from now on, in the caller's transaction."""
     db.execute(
         "INSERT OR REPLACE INTO port VALUES (?, ?, ?, ?, ?, ?, ?)",
         (

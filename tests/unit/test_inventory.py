@@ -11,7 +11,7 @@ from sriov_agent.exceptions import Refused, Unavailable, Unsupported
 from sriov_agent.host.inventory import Inventory, held_by
 from sriov_agent.host.rtnl import Link
 from sriov_agent.host.sysfs import Function, Sysfs
-from tests.fakes.sysfs import UP, SysfsTree
+from tests.fakes.sysfs import DOWN, UP, SysfsTree
 from tests.topology import PF_A, PF_B, port_mac, vf_address
 
 MAC = port_mac(1)
@@ -442,6 +442,40 @@ def test_what_may_be_of_any_pf_has_all_looked_at_again(changed, netdev, kind):
 def test_virtual_devices_tell_nothing_of_a_pf(changed, kind):
     changed.changed("tap0", kind)
     assert held(changed.pfs([])[0]) == []
+
+
+def test_the_use_of_a_vf_is_read_again_when_the_kernel_told_of_its_netdev(inventory, tree):
+    inventory.pfs()
+    tree.set_flags("ens1v0", UP)
+    assert held(inventory.pfs([PF_A])[0]) == []
+    inventory.changed("ens1", "")
+    assert held(inventory.pfs([PF_A])[0]) == []
+    inventory.changed("ens1v0", "")
+    assert held(inventory.pfs([PF_A])[0]) == [PF_A]
+    tree.set_flags("ens1v0", DOWN)
+    assert held(inventory.pfs()[0]) == []
+
+
+def test_a_vf_without_a_netdev_is_always_read_for_nobody_tells_of_it(inventory, tree):
+    vf = vf_address(PF_A, 0)
+    tree.remove_netdev(vf, "ens1v0")
+    tree.bind(vf, "vfio-pci")
+    inventory.pfs()
+    tree.bind(vf, None)
+    assert inventory.pfs([PF_A])[0][PF_A].vfs[0].driver is None
+    tree.bind(vf, "igbvf")
+    tree.add_netdev(vf, "ens1v0")
+    assert inventory.pfs([PF_A])[0][PF_A].vfs[0].netdev == "ens1v0"
+
+
+def test_a_netdev_that_is_gone_or_renamed_is_known_no_more(inventory, tree):
+    inventory.pfs()
+    tree.rename_netdev(vf_address(PF_A, 0), "ens1v0", "theirs")
+    inventory.changed("theirs", "")
+    assert inventory.pfs([])[0][PF_A].vfs[0].netdev == "theirs"
+    tree.remove_netdev(vf_address(PF_A, 0), "theirs")
+    inventory.changed("theirs", "")
+    assert inventory.pfs([])[0][PF_A].vfs[0].netdev is None
 
 
 def test_a_pf_that_was_not_seen_is_always_looked_at(inventory, kernel):

@@ -17,6 +17,7 @@ from sriov_agent.counters import Counters
 from sriov_agent.exceptions import InvalidField, Unavailable
 from sriov_agent.messaging import version_of
 from sriov_agent.sources import payload as payloads
+from sriov_agent.sources import ports as table
 from sriov_agent.sources.base import Wake
 from sriov_agent.sources.ml2 import ovo
 from sriov_agent.sources.payload import PortPayload
@@ -94,7 +95,7 @@ class Events:
         :raises InvalidField: if not even its id or revision can be told
         """
         entry = ovo.api_port(ovo.data(primitive, "Port"))
-        self._take(entry, lambda: ovo.port(primitive, self.host))
+        self._take(entry, lambda: ovo.port(entry, primitive, self.host))
 
     def listed(self, entry: Json, segment: Mapping[str, Json] | None = None) -> None:
         """A port as the API shows it, with its segment where the caller has it.
@@ -212,8 +213,8 @@ class Events:
                 raise
             self.refused(f"port {port_id}", refusal)
             network_id, bound, document, error = "", True, {}, str(refusal)
-        with self._lock:
-            known = self.ports.get(port_id)
+        with self._lock, self.ports.database.transaction() as db:
+            known = table.kept(db, port_id)
             newest = max(self._foreign.get(port_id, 0), known.revision_number if known else 0)
             if revision < newest:
                 self.counters.count("events.stale")
@@ -236,7 +237,7 @@ class Events:
                 document=document,
                 error=error,
             )
-            self.ports.put(port)
+            table.keep(db, port)
         self._follow_up(port, known)
 
     def _remember_foreign(self, port_id: str, revision: int) -> None:

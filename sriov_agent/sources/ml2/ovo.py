@@ -46,14 +46,14 @@ def port_id(primitive: Json) -> str:
     return fields.port_id(data(primitive, "Port").get("id"))
 
 
-def port(primitive: Json, host: str) -> PortPayload:
+def port(entry: Mapping[str, Json], primitive: Json, host: str) -> PortPayload:
     """A Port as the agent reads ports, with the VLAN and physical network of its segment.
 
+    :param entry: what :func:`api_port` makes of it
     :param host: this host's name; a port whose active binding is elsewhere is not bound here
     :raises InvalidField: for the first field that cannot be accepted
     """
-    entry = data(primitive, "Port")
-    return with_segment(read_port(api_port(entry), host), _segment(entry, host))
+    return with_segment(read_port(entry, host), _segment(data(primitive, "Port"), host))
 
 
 def with_segment(said: PortPayload, segment: Mapping[str, Json] | None) -> PortPayload:

@@ -68,6 +68,9 @@ class Stage:
             for name, source in (("devstack", self.devstack), ("requirements", requirements)):
                 self.do("cp", "-r", source, f"{DEST}/{name}")
                 self.do("chown", "-R", "stack:stack", f"{DEST}/{name}")
+            # DevStack's venv shows the distribution's packages. This one fits no cryptography of
+            # today; in a whole DevStack, what nova requires stands before it.
+            self.do("rm", "-rf", "/usr/lib/python3/dist-packages/OpenSSL")
         else:
             self.do("mkdir", f"{DEST}/devstack", user="stack")
             self.do("ln", "-s", sys.prefix, f"{DEST}/venv", user="stack")

@@ -125,8 +125,7 @@ class Inventory:
                 self._functions.clear()
             for address in theirs:
                 self._seen.pop(address, None)
-                for vf in [vf for vf, f in self._functions.items() if f.netdev == netdev]:
-                    del self._functions[vf]
+            self._functions = {vf: f for vf, f in self._functions.items() if f.netdev != netdev}
 
     def set_vfs(
         self, pf: str, changes: Iterable[tuple[int, VfSettings]]

@@ -189,7 +189,7 @@ def test_what_others_changed_or_removed_is_made_good(host, ovs):
     assert {each.state for each in host.store.taps()} == {"met"}
 
 
-def test_what_open_vswitch_takes_its_time_for_is_waited_for(host, ovs, monkeypatch):
+def test_what_open_vswitch_takes_its_time_for_is_waited_for(host, ovs):
     apply = host.agent.openvswitch.apply
 
     def slowly(action):
@@ -197,7 +197,7 @@ def test_what_open_vswitch_takes_its_time_for_is_waited_for(host, ovs, monkeypat
         threading.Timer(0.5, ovs.signal, ["ovs-vswitchd", signal.SIGCONT]).start()
         apply(action)
 
-    monkeypatch.setattr(host.agent.openvswitch, "apply", slowly)
+    host.agent.openvswitch.apply = slowly
     host.create(101)
     assert host.agent.reconcile() == []
     host.registry.change(lambda wanted: wanted.without_tap("tap101"))

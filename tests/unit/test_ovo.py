@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given
 
 from sriov_agent.exceptions import InvalidField
+from sriov_agent.sources import payload
 from sriov_agent.sources.ml2 import ovo
 from tests.ovo import (
     JSON,
@@ -26,7 +27,9 @@ MIGRATING = "push_Port_v1.11_updated_multi_binding"
 
 
 def read_port(primitive, host):
-    return ovo.port(ovo.api_port(ovo.data(primitive, "Port")), primitive, host)
+    found = ovo.data(primitive, "Port")
+    said = payload.read_port(ovo.api_port(found), host)
+    return ovo.with_segment(said, ovo.segment(found, host))
 
 
 def test_a_port_that_was_bound_by_the_operator():

@@ -20,7 +20,6 @@ from sriov_agent.sources import payload as payloads
 from sriov_agent.sources import ports as table
 from sriov_agent.sources.base import Wake
 from sriov_agent.sources.ml2 import ovo
-from sriov_agent.sources.payload import PortPayload
 from sriov_agent.sources.port import Port
 from sriov_agent.sources.ports import Ports
 
@@ -94,8 +93,8 @@ class Events:
 
         :raises InvalidField: if not even its id or revision can be told
         """
-        entry = ovo.api_port(ovo.data(primitive, "Port"))
-        self._take(entry, lambda: ovo.port(entry, primitive, self.host))
+        found = ovo.data(primitive, "Port")
+        self._take(ovo.api_port(found), lambda: ovo.segment(found, self.host))
 
     def listed(self, entry: Json, segment: Mapping[str, Json] | None = None) -> None:
         """A port as the API shows it, with its segment where the caller has it.
@@ -105,7 +104,7 @@ class Events:
         found = payloads.mapping(entry, "port")
         if "binding:host_id" not in found:
             raise InvalidField("binding:host_id", None, "the port does not say where it is bound")
-        self._take(found, lambda: ovo.with_segment(payloads.read_port(found, self.host), segment))
+        self._take(found, lambda: segment)
 
     def network(self, entry: Json) -> None:
         """A network as the API shows it, of which the QoS policy may be another."""
@@ -200,12 +199,14 @@ class Events:
         self.counters.count("events.rejected")
         LOG.error("%s: %s", what, error)
 
-    def _take(self, entry: Mapping[str, Json], read: Callable[[], PortPayload]) -> None:
+    def _take(
+        self, entry: Mapping[str, Json], segment: Callable[[], Mapping[str, Json] | None]
+    ) -> None:
         """:raises InvalidField: if not even its id or revision can be told, or it is foreign"""
         port_id, revision = payloads.identity(entry)
         error = ""
         try:
-            said = read()
+            said = ovo.with_segment(payloads.read_port(entry, self.host), segment())
             network_id, bound = said.network_id, bool(said.bound)
             document = {**said.document, **dict(_told_to_agents(entry))} if bound else {}
         except InvalidField as refusal:

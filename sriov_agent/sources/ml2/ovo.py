@@ -11,7 +11,7 @@ from dataclasses import replace
 
 from sriov_agent.core import fields
 from sriov_agent.exceptions import InvalidField
-from sriov_agent.sources.payload import PortPayload, mapping, read_port
+from sriov_agent.sources.payload import PortPayload, mapping
 
 Json = object
 
@@ -44,16 +44,6 @@ def data(primitive: Json, name: str) -> Mapping[str, Json]:
 def port_id(primitive: Json) -> str:
     """The id of a Port, which is all that is left of a deleted one."""
     return fields.port_id(data(primitive, "Port").get("id"))
-
-
-def port(entry: Mapping[str, Json], primitive: Json, host: str) -> PortPayload:
-    """A Port as the agent reads ports, with the VLAN and physical network of its segment.
-
-    :param entry: what :func:`api_port` makes of it
-    :param host: this host's name; a port whose active binding is elsewhere is not bound here
-    :raises InvalidField: for the first field that cannot be accepted
-    """
-    return with_segment(read_port(entry, host), _segment(data(primitive, "Port"), host))
 
 
 def with_segment(said: PortPayload, segment: Mapping[str, Json] | None) -> PortPayload:
@@ -135,7 +125,11 @@ def megabits(kilobits: int) -> int:
     return max(1, (kilobits + 500) // 1000) if kilobits else 0
 
 
-def _segment(entry: Mapping[str, Json], host: str) -> Mapping[str, Json] | None:
+def segment(entry: Mapping[str, Json], host: str) -> Mapping[str, Json] | None:
+    """The segment that a Port, as :func:`data` has it, is bound to on this host, if to any.
+
+    :raises InvalidField: for the first field that cannot be accepted
+    """
     levels = [
         level
         for level in _objects(entry, "binding_levels", "PortBindingLevel")

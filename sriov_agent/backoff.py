@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """When to try again what failed."""
 
+import math
 import random
 
 
@@ -27,8 +28,13 @@ class Backoff:
         self._delay.pop(key, None)
         self._due.pop(key, None)
 
+    def waits(self, key: str) -> None:
+        """``key`` was tried, and who was asked has yet to answer; if it failed, the delay grows."""
+        if key in self._due:
+            self._due[key] = math.inf
+
     def known(self) -> frozenset[str]:
-        """What waits to be tried again."""
+        """What failed, and is neither met nor gone since."""
         return frozenset(self._due)
 
     def due(self, now: float) -> frozenset[str]:
@@ -37,4 +43,4 @@ class Backoff:
 
     def next(self) -> float:
         """When the next one is due; infinity if nothing waits."""
-        return min(self._due.values(), default=float("inf"))
+        return min(self._due.values(), default=math.inf)

@@ -41,12 +41,15 @@ class Unavailable(SriovAgentError):
 
 
 class Pending(Unavailable):
-    """It was asked, and has not answered yet."""
+    """It was asked, and has not answered yet.
 
-    SENTENCE = "asked, and not answered yet"
+    :param before: what came of it when the same was asked before, if that failed
+    """
 
-    def __init__(self) -> None:
-        super().__init__(self.SENTENCE)
+    ENDING = ", and not answered yet"
+
+    def __init__(self, before: str = "") -> None:
+        super().__init__(f"{before}; asked again{self.ENDING}" if before else f"asked{self.ENDING}")
 
 
 class Refused(SriovAgentError):

@@ -295,13 +295,14 @@ class Agent:
             if _to_be_tried(entry.unmet):
                 self._backoff.failed(port, now)
             else:
-                # What was due is tried; the answer that is waited for wakes.
-                self._backoff.succeeded(port)
+                self._backoff.waits(port)
         for port in self._backoff.known() - {HOST}:
             if port not in report.ports or report.ports[port].state in SETTLED:
                 self._backoff.succeeded(port)
         if _to_be_tried(report.unmet):
             self._backoff.failed(HOST, now)
+        elif report.unmet:
+            self._backoff.waits(HOST)
         else:
             self._backoff.succeeded(HOST)
 
@@ -331,4 +332,4 @@ class Agent:
 
 def _to_be_tried(unmet: Iterable[str]) -> bool:
     """Whether any of it is not being waited for: an answer that comes wakes by itself."""
-    return any(not sentence.endswith(Pending.SENTENCE) for sentence in unmet)
+    return any(not sentence.endswith(Pending.ENDING) for sentence in unmet)

@@ -30,11 +30,12 @@ STOP_SECONDS = 5.0
 class _Ask:
     """What is wanted of a link; ``pending`` while the device manager is at it.
 
-    ``told`` once its outcome was heard.
+    ``told`` once its outcome was heard; ``before`` is why the same failed when it was last asked.
     """
 
     link: SwitchPort
     wanted: Wanted
+    before: str = ""
     pending: bool = False
     done: bool = False
     error: SriovAgentError | None = None
@@ -125,17 +126,19 @@ class Background:
         :raises Refused: if it was refused
         """
         with self._lock:
-            ask = self._asks.get(link)
-            if ask is None or ask.told or ask.wanted[link] != wanted[link]:
-                ask = self._asks[link] = _Ask(link, dict(wanted))
-                fresh = True
+            last = self._asks.get(link)
+            if last is None or last.wanted[link] != wanted[link]:
+                ask = _Ask(link, dict(wanted))
+            elif last.told:
+                ask = _Ask(link, dict(wanted), before=str(last.error or ""))
             else:
-                fresh = False
-        if fresh:
-            self._submit(lambda: self._apply(ask))
+                ask = last
+            self._asks[link] = ask
+        if ask is not last:
+            self._submit(functools.partial(self._apply, ask))
         with self._lock:
             if not ask.done:
-                raise Pending
+                raise Pending(ask.before)
             ask.told = True
             if ask.error:
                 raise ask.error

@@ -5,7 +5,7 @@ import threading
 
 import pytest
 
-from sriov_agent.exceptions import Refused, Unavailable
+from sriov_agent.exceptions import Pending, Refused, Unavailable
 from sriov_agent.hook.background import Background
 from tests.fakes.switches import Fabric
 from tests.topology import LEAF_A, LEAF_B, carried
@@ -133,7 +133,12 @@ def test_a_refusal_is_told_once_and_then_asked_again(asked):
         asked.fabric.apply(LEAF_A, {LEAF_A: carried(15)})
     asked.hook.forbidden = set()
     asked.hook.may.clear()
-    with pytest.raises(Unavailable):
+    for _ in range(2):
+        with pytest.raises(Pending, match=r"VLAN 15.*; asked again, and not answered yet"):
+            asked.fabric.apply(LEAF_A, {LEAF_A: carried(15)})
+    with pytest.raises(Pending, match=r"^asked, and not answered yet"):
+        asked.fabric.apply(LEAF_A, {LEAF_A: carried(16)})
+    with pytest.raises(Pending, match=r"^asked, and not answered yet"):
         asked.fabric.apply(LEAF_A, {LEAF_A: carried(15)})
     asked.answer()
     asked.fabric.apply(LEAF_A, {LEAF_A: carried(15)})

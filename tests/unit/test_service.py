@@ -192,7 +192,11 @@ def test_what_is_waited_for_is_not_tried_again_when_it_was_due_before(tmp_path):
     scope = Scope(frozenset({port_id(1)}))
     agent._reschedule(unmet("VLAN 15 not seen open"), scope)
     assert agent._backoff.known() == {port_id(1)}
-    agent._reschedule(unmet(f"VLAN 15 not seen open: {Pending.SENTENCE}"), scope)
+    for pending in (Pending(), Pending("refused")):
+        agent._reschedule(unmet(f"VLAN 15 not seen open: {pending}"), scope)
+        assert agent._backoff.next() == float("inf")
+        assert agent._backoff.known() == {port_id(1)}
+    agent._reschedule(Report(ports={}), scope)
     assert agent._backoff.known() == frozenset()
 
 
@@ -214,6 +218,17 @@ def test_what_fails_again_waits_twice_as_long_up_to_the_longest():
     for delay in (1, 2, 4, 8, 8, 8):
         backoff.failed("a", 1000)
         assert 1000 + 0.8 * delay <= due_at(backoff) <= 1000 + 1.2 * delay
+
+
+def test_what_fails_after_an_answer_was_waited_for_waits_twice_as_long():
+    backoff = Backoff(1, 60)
+    backoff.waits("a")
+    assert backoff.known() == frozenset()
+    for delay in (1, 2, 4, 8):
+        backoff.failed("a", 1000)
+        assert 1000 + 0.8 * delay <= due_at(backoff) <= 1000 + 1.2 * delay
+        backoff.waits("a")
+        assert backoff.next() == float("inf")
 
 
 def test_what_succeeded_starts_over():

@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """Tests under tests/lab run inside the lab guest; outside it, their reports are replayed.
 
-Outside, a guest is booted before any other test runs: it takes one CPU and most of the time, so the
-others run beside it. When those are done there is another CPU, and a second guest if the tests are
-of several modules. Each guest is given all that are selected, and takes the modules that the other
-one did not; its test reports are appended to a file in build/, where they are read meanwhile.
+Outside, they are booted before any other test runs: a guest takes one CPU and most of the time, so
+the others run beside it. If the tests are of several modules there is a second guest, which takes
+what the others leave of another CPU. Each guest is given all that are selected, and takes the
+modules that the other one did not; its test reports are appended to a file in build/, where they
+are read meanwhile.
 """
 
 import contextlib
@@ -29,6 +30,8 @@ NEUTRON_VARIABLE = "SRIOV_LAB_NEUTRON"
 NOT_AVAILABLE = 3
 TIMEOUT_SECONDS = 5400
 POLL_SECONDS = 0.1
+#: of each guest; where all want a CPU, the second has a third of what the other tests have
+NICENESS = (0, 5)
 SHOWN_LINES = 30
 
 
@@ -107,11 +110,12 @@ class Bridge:
 class Guest:
     """One boot of the lab guest, running selected tests.
 
+    :param niceness: see nice(1)
     :param command: what is run in it
     :param environment: of that, beside where the reports go
     """
 
-    def __init__(self, build, name, command, environment):
+    def __init__(self, build, name, niceness, command, environment):
         self.log = build / f"{name}.log"
         reports = build / f"{name}.jsonl"
         reports.write_text("")
@@ -125,6 +129,7 @@ class Guest:
                 f"--env={REPORTS_VARIABLE}={reports}",
                 "--",
                 *command,
+                niceness=niceness,
                 stdout=log,
                 stderr=subprocess.STDOUT,
             )
@@ -164,7 +169,6 @@ class Lab:
         self.guests = []
         self.outside = contextlib.ExitStack()
         self.shown = False
-        self.several = len({module_of(item) for item in items}) > 1
 
         self.build = config.rootpath / "build" / "lab-tests"
         taken = self.build / "taken"
@@ -178,22 +182,20 @@ class Lab:
 
         selected = self.build / "selected.txt"
         selected.write_text("".join(f"{config.rootpath / item.nodeid}\n" for item in items))
-        self.command = [
+        command = [
             *(sys.executable, "-m", "pytest", "-p", "no:cacheprovider"),
             *("-c", config.inipath, "--rootdir", config.rootpath),
             *(f"--tb={config.option.tbstyle}", *["-v"] * config.option.verbose),
             *(["--showlocals"] if config.option.showlocals else []),
             f"@{selected}",
         ]
-        self.environment = {name: os.environ[name] for name in ("CI",) if name in os.environ}
-        self.environment[TAKEN_VARIABLE] = str(taken)
+        environment = {name: os.environ[name] for name in ("CI",) if name in os.environ}
+        environment[TAKEN_VARIABLE] = str(taken)
         if any(item.get_closest_marker("openstack") for item in items):
-            self.environment |= self._neutron()
-        self._boot()
-
-    def _boot(self):
-        name = f"guest{len(self.guests) + 1}"
-        self.guests.append(Guest(self.build, name, self.command, self.environment))
+            environment |= self._neutron()
+        modules = {module_of(item) for item in items}
+        for number, niceness in enumerate(NICENESS[: len(modules)], 1):
+            self.guests.append(Guest(self.build, f"guest{number}", niceness, command, environment))
 
     def _neutron(self):
         """Start a Neutron for the guest; the variable that tells where its switches are.
@@ -216,8 +218,6 @@ class Lab:
         if self.unavailable is not None:
             yield from _made_here(item, pytest.skip, self.unavailable)
             return
-        if self.several and len(self.guests) == 1:
-            self._boot()
         replayed = 0
         while True:
             ended = all(guest.ended for guest in self.guests)
@@ -255,9 +255,9 @@ class Lab:
         self.outside.close()
 
 
-def lab_command(*arguments, **options):
+def lab_command(*arguments, niceness=0, **options):
     """``tools/lab`` begun with these arguments."""
-    command = [sys.executable, "tools/lab", *map(str, arguments)]
+    command = ["nice", f"-n{niceness}", sys.executable, "tools/lab", *map(str, arguments)]
     return subprocess.Popen(command, cwd=HERE.parents[1], stdin=subprocess.DEVNULL, **options)
 
 

@@ -55,10 +55,11 @@ while read -r line; do eval "$line"; done
 LEFT_OUT = (
     "load_system_certificate_list jent_mod_init bpf_tcp_ca_kfunc_init bpf_dummy_struct_ops_init"
     " bpf_kfunc_init bpf_prog_test_run_init genpd_debug_init i8042_init init_encrypted"
-    " crypto_kdf108_init cec_init init_ima trace_eval_init"
+    " crypto_kdf108_init cec_init init_ima trace_eval_init ftrace_check_for_weak_functions"
+    " init_user_buckets init_msg_buckets"
 ).split()
 CMDLINE = (
-    "console=ttyS0 rdinit=/init quiet panic=-1 ipv6.disable=1 no_timer_check nokaslr"
+    "console=ttyS0 rdinit=/init quiet panic=-1 ipv6.disable=1 no_timer_check nokaslr rodata=off"
     " mitigations=off cryptomgr.notests=1 audit=0 lsm=capability tsc=reliable lpj=4000000"
     f" initcall_blacklist={','.join(LEFT_OUT)}"
 )

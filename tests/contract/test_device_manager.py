@@ -4,7 +4,6 @@
 import contextlib
 import shlex
 import threading
-import time
 from pathlib import Path
 
 import pytest
@@ -28,7 +27,7 @@ from sriov_agent.hook.loader import load
 from sriov_agent.messaging import MANAGER_TOPIC as TOPIC
 from tests.fakes.managed_switch import ManagedSwitch
 from tests.topology import carried
-from tools.openstack.broker import Broker, missing
+from tests.waiting import PATIENCE, until
 
 pytestmark = pytest.mark.rabbitmq
 
@@ -37,7 +36,6 @@ HOST = "compute1"
 SECRET = b"of the managers alone"
 #: Hooks that were made in a test.
 MADE = []
-PATIENCE = 60
 
 
 def link(port="swp1", pf="0000:3b:00.0", name="leaf1"):
@@ -48,17 +46,6 @@ def link(port="swp1", pf="0000:3b:00.0", name="leaf1"):
         system_name=name,
         port_description=port,
     )
-
-
-@pytest.fixture(scope="module")
-def broker(tmp_path_factory):
-    why = missing()
-    if why:
-        pytest.skip(why)
-    broker = Broker(tmp_path_factory.mktemp("broker"))
-    broker.start()
-    yield broker
-    broker.close()
 
 
 class Manager:
@@ -123,14 +110,6 @@ def made():
     yield
     while MADE:
         MADE.pop().stop()
-
-
-def until(check):
-    deadline = time.monotonic() + PATIENCE
-    while not (found := check()):
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
-    return found
 
 
 @pytest.fixture

@@ -8,7 +8,6 @@ import re
 import signal
 import subprocess
 import sys
-import time
 import urllib.request
 from pathlib import Path
 
@@ -21,7 +20,7 @@ from sriov_agent.core.signature import host_key
 from sriov_agent.exceptions import Pending
 from sriov_agent.hook.loader import load
 from tests.switches.netconfd import JunosRig
-from tools.openstack.broker import Broker, missing
+from tests.waiting import PATIENCE, until
 from tools.openstack.processes import free_ports
 
 pytestmark = [pytest.mark.rabbitmq, pytest.mark.switch]
@@ -29,19 +28,7 @@ pytestmark = [pytest.mark.rabbitmq, pytest.mark.switch]
 BIN = Path(sys.executable).parent
 #: Hooks that were made in a test.
 MADE = []
-PATIENCE = 120
 SECRET = "0123456789abcdef"
-
-
-@pytest.fixture(scope="module")
-def broker(tmp_path_factory):
-    why = missing()
-    if why:
-        pytest.skip(why)
-    broker = Broker(tmp_path_factory.mktemp("broker"))
-    broker.start()
-    yield broker
-    broker.close()
 
 
 @pytest.fixture(scope="module")
@@ -142,14 +129,6 @@ def made():
     yield
     while MADE:
         MADE.pop().stop()
-
-
-def until(check):
-    deadline = time.monotonic() + PATIENCE
-    while not (found := check()):
-        assert time.monotonic() < deadline, "it does not come true"
-        time.sleep(0.1)
-    return found
 
 
 @pytest.fixture(scope="module")

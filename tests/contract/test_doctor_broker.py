@@ -9,20 +9,8 @@ from sriov_agent.cmd.ctl.doctor import findings
 from sriov_agent.core.doctor import State
 from sriov_agent.host.machine import Machine
 from sriov_agent.host.sysfs import Sysfs
-from tools.openstack.broker import Broker, missing
 
 pytestmark = pytest.mark.rabbitmq
-
-
-@pytest.fixture(scope="module")
-def broker(tmp_path_factory):
-    why = missing()
-    if why:
-        pytest.skip(why)
-    broker = Broker(tmp_path_factory.mktemp("broker"))
-    broker.start()
-    yield broker
-    broker.close()
 
 
 @pytest.fixture

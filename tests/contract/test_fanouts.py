@@ -11,24 +11,11 @@ from oslo_config import cfg
 from sriov_agent import messaging
 from sriov_agent.messaging import version_of
 from sriov_agent.sources.ml2 import rpc
-from tools.openstack.broker import Broker, missing
+from tests.waiting import PATIENCE
 
 pytestmark = pytest.mark.rabbitmq
 
 TOPICS = ["neutron-vo-Port-1.7", "q-agent-notifier-port-update"]
-#: Far above what anything here takes: who waits this long fails.
-PATIENCE = 60
-
-
-@pytest.fixture(scope="module")
-def broker(tmp_path_factory):
-    why = missing()
-    if why:
-        pytest.skip(why)
-    broker = Broker(tmp_path_factory.mktemp("rabbitmq"))
-    broker.start()
-    yield broker
-    broker.close()
 
 
 @pytest.fixture

@@ -5,7 +5,6 @@ import contextlib
 import json
 import queue
 import threading
-import time
 
 import oslo_messaging
 import pytest
@@ -18,33 +17,20 @@ from sriov_agent.sources.ports import Ports
 from tests.fakes.neutron import Neutron
 from tests.neutron import deleted, members_view, network, port
 from tests.topology import HOST, port_id, port_mac
-from tools.openstack.broker import Broker, missing
+from tests.waiting import PATIENCE, until
 
 pytestmark = pytest.mark.rabbitmq
 
 OTHER_HOST = "compute2"
-#: Far above what anything here takes: who waits this long fails.
-PATIENCE = 60
 
 
-@pytest.fixture(scope="session")
-def rabbitmq(tmp_path_factory):
-    why = missing()
-    if why:
-        pytest.skip(why)
-    broker = Broker(tmp_path_factory.mktemp("rabbitmq"))
-    broker.start()
-    yield broker
-    broker.close()
-
-
-@pytest.fixture
-def broker(rabbitmq):
-    """The broker, running before and after, with none of the agent's queues on it."""
-    yield rabbitmq
-    if not rabbitmq.running:
-        rabbitmq.start()
-    with rabbitmq.connection() as connection:
+@pytest.fixture(autouse=True)
+def left_as_it_was(broker):
+    """The broker runs before and after, with none of the agent's queues on it."""
+    yield
+    if not broker.running:
+        broker.start()
+    with broker.connection() as connection:
         for host in (HOST, OTHER_HOST):
             connection.channel().queue_delete(pool(host))
 
@@ -135,14 +121,6 @@ def neutron():
 
 def pool(host):
     return f"sriov-agent-{host}"
-
-
-def until(condition):
-    deadline = time.monotonic() + PATIENCE
-    while not (found := condition()):
-        assert time.monotonic() < deadline, "it did not come to pass"
-        time.sleep(0.05)
-    return found
 
 
 def test_a_port_is_kept_as_it_was_said_from_create_to_delete(start, notify):

@@ -22,21 +22,12 @@ from sriov_agent.sources import agent_state
 from sriov_agent.sources.ml2 import Ml2
 from sriov_agent.sources.ports import Ports
 from tests.topology import LEAF_A, PF_A
+from tests.waiting import PATIENCE, until
 from tools.openstack.api import SERVICE
 from tools.openstack.stack import QUEUES
 
-#: Far above what anything here takes: who waits this long fails.
-PATIENCE = 90
 #: What ought not to happen would have happened by then.
 QUIET_SECONDS = 4
-
-
-def until(condition, patience=PATIENCE):
-    deadline = time.monotonic() + patience
-    while not (found := condition()):
-        assert time.monotonic() < deadline, "it does not come true"
-        time.sleep(0.05)
-    return found
 
 
 class Source:

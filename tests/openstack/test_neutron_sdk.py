@@ -2,7 +2,6 @@
 """The client of Neutron's API, and the source that uses it, on a real Neutron."""
 
 import queue
-import time
 import uuid
 
 import pytest
@@ -17,8 +16,7 @@ from sriov_agent.sources.neutron import Changed, Neutron
 from sriov_agent.sources.notifications import Notifications
 from sriov_agent.sources.ports import Ports
 from tests.fakes.contrail.service import Answer, Service
-
-PATIENCE = 60
+from tests.waiting import PATIENCE, until
 
 
 class Relay(Service):
@@ -92,14 +90,6 @@ def add_port(api):
         return api.create("port", network_id=network["id"], binding_host_id=host, **fields)
 
     return add
-
-
-def until(condition):
-    deadline = time.monotonic() + PATIENCE
-    while not (found := condition()):
-        assert time.monotonic() < deadline, "it did not come to pass"
-        time.sleep(0.1)
-    return found
 
 
 def test_the_ports_of_a_host(client, api, host, add_network, add_port):

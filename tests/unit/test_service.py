@@ -5,7 +5,6 @@ import contextlib
 import sqlite3
 import sys
 import threading
-import time
 
 import pytest
 from hypothesis import given
@@ -20,9 +19,8 @@ from sriov_agent.exceptions import ConfigError, Pending
 from sriov_agent.service import Agent
 from sriov_agent.sources.ports import Ports
 from tests.topology import port_id, port_mac
+from tests.waiting import PATIENCE, until
 
-#: Far above what anything here takes: who waits this long fails.
-PATIENCE = 60
 PF = "no-such-pf"
 MAPPED = f"[sriov_nic]\nphysical_device_mappings = physnet2:{PF}\n"
 
@@ -71,14 +69,6 @@ class Host:
 @pytest.fixture
 def host(tmp_path):
     return Host(tmp_path)
-
-
-def until(condition):
-    deadline = time.monotonic() + PATIENCE
-    while not (found := condition()):
-        assert time.monotonic() < deadline, "it did not come to pass"
-        time.sleep(0.02)
-    return found
 
 
 def reported(agent, number):

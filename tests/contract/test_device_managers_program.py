@@ -7,18 +7,11 @@ import time
 import pytest
 
 from sriov_agent.fabric.state import ring
-from tests.contract.test_device_manager_program import (
-    Program,
-    broker,
-    link,
-    made,
-    rig,
-    until,
-    want,
-)
+from tests.contract.test_device_manager_program import Program, link, made, rig, want
 from tests.etcd import member
+from tests.waiting import until
 
-__all__ = ["broker", "made", "rig"]
+__all__ = ["made", "rig"]
 
 pytestmark = [pytest.mark.etcd, pytest.mark.rabbitmq, pytest.mark.switch]
 

@@ -5,7 +5,7 @@ import logging
 import queue
 import threading
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 
 from oslo_config import cfg
@@ -290,21 +290,20 @@ class Agent:
     def _reschedule(self, report: Report, scope: Scope) -> None:
         now = time.monotonic()
         for port, entry in report.ports.items():
-            if port not in scope or entry.state in SETTLED:
-                continue
-            if _to_be_tried(entry.unmet):
-                self._backoff.failed(port, now)
-            else:
-                self._backoff.waits(port)
+            if port in scope and entry.state not in SETTLED:
+                self._tried(port, entry.unmet, now)
         for port in self._backoff.known() - {HOST}:
             if port not in report.ports or report.ports[port].state in SETTLED:
                 self._backoff.succeeded(port)
-        if _to_be_tried(report.unmet):
-            self._backoff.failed(HOST, now)
-        elif report.unmet:
-            self._backoff.waits(HOST)
+        self._tried(HOST, report.unmet, now)
+
+    def _tried(self, key: str, unmet: Collection[str], now: float) -> None:
+        if not unmet:
+            self._backoff.succeeded(key)
+        elif all(sentence.endswith(Pending.ENDING) for sentence in unmet):
+            self._backoff.waits(key)  # an answer that comes wakes by itself
         else:
-            self._backoff.succeeded(HOST)
+            self._backoff.failed(key, now)
 
     def _say(self, report: Report, scope: Scope) -> None:
         for port, entry in report.ports.items():
@@ -328,8 +327,3 @@ class Agent:
             self.store.save(report, self.counters.snapshot())
         except SriovAgentError as error:
             LOG.error("the report was not saved: %s", error)
-
-
-def _to_be_tried(unmet: Iterable[str]) -> bool:
-    """Whether any of it is not being waited for: an answer that comes wakes by itself."""
-    return any(not sentence.endswith(Pending.ENDING) for sentence in unmet)

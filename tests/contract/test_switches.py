@@ -5,6 +5,7 @@ A test of something that not every switch has, or not every rig can play, is mad
 have it: none is skipped.
 """
 
+import functools
 import logging
 import multiprocessing
 import threading
@@ -18,6 +19,7 @@ from sriov_agent.fabric.switch.loader import load
 from tests.switches import victim
 from tests.switches.rig import ALL, CUT, CUT_AFTER, CUT_BEFORE, HELD, LIES, SILENT
 from tests.switches.rigs import RIGS  # noqa: F401 - pytest_generate_tests finds it
+from tests.waiting import until
 
 SECRET = "correct-horse-battery"
 OTHER_HOST_KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIIr1WJu8cFmTtkdQbPGAHpWjDDzh4yzXK8kLdJ0p0K9y"
@@ -107,11 +109,7 @@ def patiently(act):
             time.sleep(0.05)
 
 
-def wait_until(condition):
-    deadline = time.monotonic() + PATIENCE
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+wait_until = functools.partial(until, patience=PATIENCE)
 
 
 @every_rig

@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """Tests under tests/lab run inside the lab guest; outside it, their reports are replayed.
 
-Outside, they are booted before any other test runs: a guest takes one CPU and most of the time, so
-the others run beside it. If the tests are of several modules there is a second guest, which takes
-what the others leave of another CPU. Each guest is given all that are selected, and takes the
-modules that the other one did not; its test reports are appended to a file in build/, where they
-are read meanwhile.
+Outside, guests are booted before any other test runs: one takes a CPU and most of the time, so the
+others run beside it. If the tests are of several modules there is a second guest, which takes what
+the others leave of another CPU. Each guest is given all that are selected, and takes the modules
+that the other one did not; its test reports are appended to a file in build/, where they are read
+meanwhile.
 """
 
 import contextlib

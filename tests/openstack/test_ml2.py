@@ -28,6 +28,8 @@ from tools.openstack.stack import QUEUES
 
 #: What ought not to happen would have happened by then.
 QUIET_SECONDS = 4
+#: Far above what a stop takes.
+STOPPED_SECONDS = 90
 
 
 class Source:
@@ -604,7 +606,7 @@ def test_a_broker_that_is_not_there_is_said_without_the_password(tmp_path, caplo
     with source:
         (said, *_) = until(lambda: ours(caplog))
         began = time.monotonic()
-    assert time.monotonic() - began < PATIENCE
+    assert time.monotonic() - began < STOPPED_SECONDS
     assert said.startswith("cannot listen to Neutron: rabbit://user@127.0.0.1:9/vhost: ")
     assert "transport_url" in said
     assert not any("secret" in line for line in caplog.messages)
@@ -675,5 +677,5 @@ def test_it_stops_while_the_broker_is_gone(make, outage, caplog):
         until(lambda: errors(caplog))
         began = time.monotonic()
         source.source.stop()
-        assert time.monotonic() - began < PATIENCE
+        assert time.monotonic() - began < STOPPED_SECONDS
     assert not tracebacks(caplog)

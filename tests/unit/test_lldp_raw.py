@@ -2,9 +2,9 @@
 """The listener on uplinks, over datagram sockets in the place of packet sockets."""
 
 import contextlib
+import functools
 import queue
 import socket
-import time
 from dataclasses import replace
 
 import pytest
@@ -12,6 +12,7 @@ import pytest
 from sriov_agent.core.model import Uplink
 from sriov_agent.exceptions import Unavailable
 from sriov_agent.host.lldp.raw import MAX_NEIGHBORS, Raw
+from tests import waiting
 from tests.unit.test_lldp_frame import CHASSIS, PORT, TTL, frame, tlv
 
 LO = Uplink(address="0000:3b:00.0", netdev="lo", mac="52:54:00:aa:00:01", carrier=True)
@@ -62,11 +63,7 @@ def wire():
         yield wire
 
 
-def until(seen):
-    deadline = time.monotonic() + SECONDS
-    while not seen():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
+until = functools.partial(waiting.until, patience=SECONDS)
 
 
 def names(raw):

@@ -11,6 +11,7 @@ import pytest
 from oslo_config import cfg
 
 from sriov_agent import conf as options
+from sriov_agent.cmd.ctl.app import Sriovctl
 from sriov_agent.control import Control
 from sriov_agent.core.link import as_json
 from sriov_agent.core.model import LldpId, Segment, SwitchPort
@@ -419,6 +420,27 @@ def test_a_deletion_waits_until_the_switch_is_closed_too(host):
     gone.start()
     host.do("port", "delete", "--wait", "60", "web1")
     assert gone.saved == len(gone.reports)
+
+
+def test_a_deletion_waits_for_the_switch_of_a_port_that_is_released_at_once(host):
+    class Released(Ports):
+        def delete(self, port_id):
+            super().delete(port_id)
+            for claim in host.store.claims().values():
+                host.store.drop(claim)
+            host.store.save(Report(fabric={LEAF_A: carried()}, opened={LEAF_A: carried(15)}), {})
+
+    class App(Sriovctl):
+        def ports(self):
+            return Released(host.ports.database.path)
+
+    with_hook(host)
+    host.create("--id", ID, "--vlan", "15", "web1")
+    host.store.record(Claim(port_id=ID, vf=VF, pf=LEAF_A.pf, index=1, mac=MAC))
+    config = f"--config-file={host.config}"
+    status, out, err = run(config, "port", "delete", "--wait", "0.1", "web1", app=App)
+    assert (status, out) == (1, "")
+    one_sentence(err, "VLAN 15 still open on", "leaf1")
 
 
 @pytest.mark.parametrize(

@@ -224,22 +224,24 @@ class PortDelete(Command):
     def take_action(self, parsed_args: argparse.Namespace) -> None:
         require_local(sriovctl(self))
         ports = [find(sriovctl(self), port) for port in parsed_args.port]
-        fabric = False
+        fabric, pfs = False, set()
         if parsed_args.wait:
             with loaded(sriovctl(self).conf) as hook:
                 fabric = hook.required
+            # Before the agent hears of it: it may have released them before the first look.
+            claims = sriovctl(self).store().claims()
+            pfs = {claims[port.port_id].pf for port in ports if port.port_id in claims}
         for port in ports:
             sriovctl(self).ports().delete(port.port_id)
         if parsed_args.wait:
             with doing(self, f"waiting until {', '.join(parsed_args.port)} is released"):
-                self._wait(ports, parsed_args.wait, fabric)
+                self._wait(ports, parsed_args.wait, fabric, pfs)
 
-    def _wait(self, ports: Sequence[Port], seconds: float, fabric: bool) -> None:
+    def _wait(self, ports: Sequence[Port], seconds: float, fabric: bool, pfs: set[str]) -> None:
         app = sriovctl(self)
         deadline = time.monotonic() + seconds
         ids = {port.port_id for port in ports}
         vlans = {vlan for port in ports for vlan in _vlans(port)}
-        pfs: set[str] = set()
         while True:
             store = app.store()
             claims, status = store.claims(), store.status()

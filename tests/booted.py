@@ -137,6 +137,7 @@ def booted(directory, *options):
         f"--bind-ro={ROOT / 'etc'}:/opt/sriov-agent/etc",
         *options,
         *("--boot", "systemd.unit=basic.target", "systemd.log_target=journal"),
+        "systemd.mask=timers.target",  # this machine's: apt would look for updates
     ]
     log = directory / "console.log"
     with log.open("wb") as console:

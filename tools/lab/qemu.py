@@ -109,6 +109,8 @@ def virtme_run(found: Found, options: Options, session: Sequence[str]) -> Iterat
         "--qemu-opts",
         "-machine",
         machine,
+        # One for each queue, hundreds, and QEMU's main loop looks at them at each tick of the guest.
+        *("-global", "virtio-pci.ioeventfd=off"),
         *cached_files(),
         *network(options.pfs, options.user_net),
     )

@@ -109,7 +109,7 @@ def virtme_run(found: Found, options: Options, session: Sequence[str]) -> Iterat
         "--qemu-opts",
         "-machine",
         machine,
-        # One for each queue, hundreds, and QEMU's main loop looks at them at each tick of the guest.
+        # They are hundreds, one for each queue, and looked at whenever QEMU's main loop wakes.
         *("-global", "virtio-pci.ioeventfd=off"),
         *cached_files(),
         *network(options.pfs, options.user_net),

@@ -9,8 +9,9 @@ something on or tells something of; the others may be as they were seen last.
 import logging
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping
-from dataclasses import dataclass, field
 from typing import Protocol
+
+from msgspec import Struct, field
 
 from sriov_agent.core.actions import (
     Action,
@@ -403,8 +404,7 @@ class Reconciler:
                 self.record.drop_switch_port(link)
 
 
-@dataclass(kw_only=True)
-class _Seen:
+class _Seen(Struct, kw_only=True):
     """What a pass has seen so far.
 
     ``looked``: the PFs that it looked at, ``None`` for all; ``unanswered``: why libvirt is not

@@ -6,8 +6,8 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import replace
 
+from msgspec.structs import replace
 from oslo_config import cfg
 from oslo_context.context import RequestContext
 

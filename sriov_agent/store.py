@@ -8,9 +8,10 @@ source, the interface XML and the kernel.
 import json
 import sqlite3
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
+
+from msgspec import to_builtins
 
 from sriov_agent.core.lldp import as_json as neighbor_json
 from sriov_agent.core.model import Cabling, KnownCabling, LldpId, Segment, SwitchPort
@@ -222,7 +223,7 @@ class Store:
 
     def save_taps(self, statuses: Sequence[Status]) -> None:
         """Keep exactly these."""
-        rows = [(status.key, json.dumps(asdict(status))) for status in statuses]
+        rows = [(status.key, json.dumps(to_builtins(status))) for status in statuses]
         with self.database.transaction() as db:
             db.execute("DELETE FROM tap_status")
             db.executemany("INSERT INTO tap_status VALUES (?, ?)", rows)
@@ -263,7 +264,10 @@ def cabling_json(cabling: Cabling) -> dict[str, Any]:
 def _segments(links: Mapping[SwitchPort, Iterable[Segment]]) -> list[tuple[str, str]]:
     """Rows of segments by link; :func:`_by_link` reads them."""
     return [
-        (json.dumps(asdict(link)), json.dumps([asdict(segment) for segment in sorted(segments)]))
+        (
+            json.dumps(to_builtins(link)),
+            json.dumps([to_builtins(segment) for segment in sorted(segments)]),
+        )
         for link, segments in links.items()
     ]
 

@@ -6,8 +6,9 @@ import logging
 import socket
 import threading
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+from msgspec import Struct
 
 from sriov_agent.exceptions import ConfigError
 
@@ -18,8 +19,7 @@ _POLICY = "default-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-act
 _REQUEST_SECONDS = 30
 
 
-@dataclass(frozen=True, slots=True)
-class Page:
+class Page(Struct, frozen=True):
     """An answer; ``policy`` is its Content-Security-Policy."""
 
     body: bytes

@@ -2,7 +2,7 @@
 """The host of :mod:`tests.topology` in memory: it carries actions out as the adapters would."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from sriov_agent.core.actions import (
     Action,
@@ -37,6 +37,7 @@ from sriov_agent.host.inventory import held_by
 from sriov_agent.host.sysfs import Function
 from sriov_agent.reconciler import MAX_ROUNDS
 from tests import topology
+from tests.frozen import replace
 
 #: (what, of which port, PF or switch port, ...): whether it is refused now
 Refuses = Callable[[tuple[object, ...]], bool]

@@ -14,8 +14,6 @@
     +-------------------------------------------+
 """
 
-from dataclasses import replace
-
 from sriov_agent.core.model import (
     RELEASED,
     Cabling,
@@ -28,6 +26,7 @@ from sriov_agent.core.model import (
     VfSettings,
 )
 from sriov_agent.core.state import Claim, Interface, Observed, PortBinding
+from tests.frozen import replace
 
 HOST = "compute1"
 PF_A, PF_B, PF_C = "0000:3b:00.0", "0000:5e:00.0", "0000:86:00.0"

@@ -2,7 +2,7 @@
 """Random hosts with random ports, for hypothesis: everything that could be found at a start."""
 
 import itertools
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from hypothesis import strategies as st
 
@@ -15,6 +15,7 @@ from sriov_agent.core.model import (
     VfSettings,
 )
 from sriov_agent.core.state import Bindings, Claim, Interface, PortBinding
+from tests.frozen import replace
 from tests.simulator import SimulatedVf, Simulator
 from tests.topology import (
     CABLING,

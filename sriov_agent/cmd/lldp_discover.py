@@ -10,8 +10,9 @@ import json
 import sys
 import time
 from collections.abc import Mapping
-from dataclasses import asdict
 from typing import Any
+
+from msgspec import to_builtins
 
 from sriov_agent.core import fields
 from sriov_agent.core.lldp import LISTEN_SECONDS, as_json, links, port_name
@@ -238,8 +239,8 @@ def _link(uplink: Uplink, answer: Cabling) -> dict[str, object]:
     return {
         "netdev": uplink.netdev,
         "pci": uplink.address,
-        "chassis_id": asdict(port.chassis_id) if port else None,
-        "port_id": asdict(port.port_id) if port else None,
+        "chassis_id": to_builtins(port.chassis_id) if port else None,
+        "port_id": to_builtins(port.port_id) if port else None,
         "port_description": port.port_description if port else None,
         "switch": port.name if port else None,
         "port": port_name(port.port_id, port.port_description) if port else None,

@@ -1,52 +1,46 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a plan is made of: data that an adapter carries out. Equal actions are the same."""
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 from sriov_agent.core.model import Segment, SwitchPort, VfSettings
 from sriov_agent.core.state import Claim, Interface
 
 
-@dataclass(frozen=True, slots=True)
-class RecordClaim:
+class RecordClaim(Struct, frozen=True):
     """Record that the port holds the VF; whoever held either before no longer does."""
 
     claim: Claim
 
 
-@dataclass(frozen=True, slots=True)
-class SetFabric:
+class SetFabric(Struct, frozen=True):
     """Have exactly these segments open on the switch port for this host's PF."""
 
     switch_port: SwitchPort
     segments: frozenset[Segment]
 
 
-@dataclass(frozen=True, slots=True)
-class SetVfs:
+class SetVfs(Struct, frozen=True):
     """Set what changes on the VFs of one PF: (VF index, settings), by index."""
 
     pf: str
     changes: tuple[tuple[int, VfSettings], ...]
 
 
-@dataclass(frozen=True, slots=True)
-class WriteInterface:
+class WriteInterface(Struct, frozen=True):
     """Write the port's libvirt interface XML."""
 
     port_id: str
     interface: Interface
 
 
-@dataclass(frozen=True, slots=True)
-class RemoveInterface:
+class RemoveInterface(Struct, frozen=True):
     """Remove the port's libvirt interface XML."""
 
     port_id: str
 
 
-@dataclass(frozen=True, slots=True)
-class DropClaim:
+class DropClaim(Struct, frozen=True):
     """Forget that the port held a VF."""
 
     claim: Claim

@@ -8,8 +8,9 @@ with why, and is *unknown*, which is neither right nor wrong.
 import enum
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
+
+from msgspec import Struct
 
 from sriov_agent.core.model import Pf
 from sriov_agent.exceptions import printable
@@ -34,8 +35,7 @@ class State(enum.StrEnum):
     UNKNOWN = "unknown"
 
 
-@dataclass(frozen=True, slots=True)
-class Finding:
+class Finding(Struct, frozen=True):
     """One line: what was looked at, what was found, and the command that mends it."""
 
     check: str
@@ -47,8 +47,7 @@ class Finding:
 Findings = Iterable[Finding]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Process:
+class Process(Struct, frozen=True, kw_only=True):
     """A process: ``capabilities`` are the effective ones as a bit mask (``CapEff``)."""
 
     pid: int

@@ -2,15 +2,16 @@
 """What running guests have of the host's VFs: pure."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from sriov_agent.core.model import Pf, Vf
 
 UNANSWERED = "a guest may have it, and libvirt does not answer"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Held:
+class Held(Struct, frozen=True, kw_only=True):
     """One device of a running domain: a PCI function by address, or a macvtap by its netdev."""
 
     domain: str
@@ -18,8 +19,7 @@ class Held:
     netdev: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Reserved:
+class Reserved(Struct, frozen=True, kw_only=True):
     """What an active network of libvirt gives its guests, one each and by its own choice.
 
     :param pf: netdev of the PF whose VFs these are, "" if they are named one by one

@@ -8,7 +8,8 @@ with most free VFs, the lowest index first.
 """
 
 from collections.abc import Mapping
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from sriov_agent.core.lldp import links
 from sriov_agent.core.model import Segment, SwitchPort, Vf

@@ -2,7 +2,8 @@
 """A link as it crosses to a device manager: the PF, and the LLDP evidence for where it hangs."""
 
 from collections.abc import Mapping
-from dataclasses import asdict
+
+from msgspec import to_builtins
 
 from sriov_agent.core import fields
 from sriov_agent.core.model import LldpId, SwitchPort
@@ -16,11 +17,11 @@ def as_json(link: SwitchPort) -> dict[str, Json]:
     return {
         "pf": link.pf,
         "switch": {
-            "chassis_id": asdict(link.chassis_id),
+            "chassis_id": to_builtins(link.chassis_id),
             "name": link.system_name,
         },
         "port": {
-            "id": asdict(link.port_id),
+            "id": to_builtins(link.port_id),
             "description": link.port_description,
         },
     }

@@ -7,7 +7,9 @@ none at all, each with its reason.
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import replace
+
+from msgspec import Struct, to_builtins
 
 from sriov_agent.core.model import (
     Cabling,
@@ -119,8 +121,7 @@ def attributed(
     return tuple(found)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Links:
+class Links(Struct, frozen=True, kw_only=True):
     """Every switch port behind a PF, through its bond too.
 
     ``unknown`` says of which uplinks the switch port cannot be told, and why. ``whole``: these
@@ -177,7 +178,8 @@ def believed(
 
 def as_json(neighbor: Neighbor) -> dict[str, object]:
     """Everything that is known of a neighbor, for JSON."""
-    return asdict(neighbor) | {"capabilities": sorted(neighbor.capabilities)}
+    said: dict[str, object] = to_builtins(neighbor)
+    return said | {"capabilities": sorted(neighbor.capabilities)}
 
 
 def describe_port(port: SwitchPort) -> str:

@@ -2,13 +2,13 @@
 """What is measured, as plain data, and what a report says in numbers: pure."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+
+from msgspec import Struct, field
 
 from sriov_agent.core.report import PortState, Report
 
 
-@dataclass(frozen=True, slots=True)
-class Histogram:
+class Histogram(Struct, frozen=True):
     """How long things took: ``buckets`` are cumulative counts by upper limit, in seconds."""
 
     buckets: tuple[tuple[float, int], ...]
@@ -19,8 +19,7 @@ Value = float | Histogram
 Samples = Mapping[tuple[str, ...], Value]
 
 
-@dataclass(frozen=True, slots=True)
-class Family:
+class Family(Struct, frozen=True):
     """One metric. ``kind``: gauge, counter or histogram; ``samples``: values by label values."""
 
     name: str

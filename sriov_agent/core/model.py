@@ -10,7 +10,9 @@ from __future__ import annotations
 import dataclasses
 import enum
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+
+from msgspec import Struct, field, structs
 
 from sriov_agent.core import fields
 
@@ -23,8 +25,7 @@ class LinkState(enum.StrEnum):
     DISABLE = "disable"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class VfSettings:
+class VfSettings(Struct, frozen=True, kw_only=True):
     """What the PF's driver can be told about one VF. ``None``: not asked, or not listed.
 
     Rates are in Mbit/s, 0 means no limit (``max``) or no guarantee (``min``). Source:
@@ -54,10 +55,10 @@ class VfSettings:
     def without(self, names: Iterable[str]) -> VfSettings:
         """These settings with ``names`` not asked."""
         asked = [name for name in names if getattr(self, name) is not None]
-        return dataclasses.replace(self, **dict.fromkeys(asked)) if asked else self
+        return structs.replace(self, **dict.fromkeys(asked)) if asked else self
 
 
-SETTINGS = tuple(f.name for f in dataclasses.fields(VfSettings))
+SETTINGS = VfSettings.__struct_fields__
 
 #: An unused VF, exactly.
 RELEASED = VfSettings(
@@ -72,8 +73,7 @@ RELEASED = VfSettings(
 )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Vf:
+class Vf(Struct, frozen=True, kw_only=True):
     """One virtual function as the kernel shows it.
 
     ``held_by`` says who else uses the VF ("" when nobody does): such a VF is never given
@@ -95,8 +95,7 @@ class Vf:
     settings: VfSettings = VfSettings()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Uplink:
+class Uplink(Struct, frozen=True, kw_only=True):
     """A network device with a cable: a PF, or what it is bonded with.
 
     ``address`` is its PCI address, ``mac`` the permanent one; ``up`` is the administrative state,
@@ -114,8 +113,7 @@ class Uplink:
     firmware_lldp: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Pf(Uplink):
+class Pf(Uplink, frozen=True, kw_only=True):
     """One physical function of the configuration as the kernel shows it.
 
     ``bonded_with`` are the other members of its bond; ``unsupported`` names the VF settings its
@@ -133,8 +131,7 @@ class Pf(Uplink):
         return (self, *self.bonded_with)
 
 
-@dataclass(frozen=True, slots=True)
-class LldpId:
+class LldpId(Struct, frozen=True):
     """A chassis id or port id TLV: subtype by lldpd's name and value (IEEE 802.1AB 8.5)."""
 
     subtype: str
@@ -162,8 +159,8 @@ class Neighbor:
     pvid: int = 0
     aggregation: int = 0
     ttl: int | None = 0
-    age: int | None = field(default=None, compare=False)
-    source: str = field(default="", compare=False)
+    age: int | None = dataclasses.field(default=None, compare=False)
+    source: str = dataclasses.field(default="", compare=False)
     source_mac: str = ""
     tagged: bool = False
 
@@ -178,8 +175,7 @@ class Neighbor:
         return self.system_name or self.chassis_id.value
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Heard:
+class Heard(Struct, frozen=True, kw_only=True):
     """What one source of LLDP tells of some uplinks, by their address.
 
     An uplink is in ``neighbors`` if it was listened on, in ``deaf``, with the reason, if it
@@ -198,8 +194,8 @@ class SwitchPort:
     pf: str
     chassis_id: LldpId
     port_id: LldpId
-    system_name: str = field(default="", compare=False)
-    port_description: str = field(default="", compare=False)
+    system_name: str = dataclasses.field(default="", compare=False)
+    port_description: str = dataclasses.field(default="", compare=False)
 
     @property
     def name(self) -> str:
@@ -207,8 +203,7 @@ class SwitchPort:
         return self.system_name or self.chassis_id.value
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class Segment:
+class Segment(Struct, frozen=True, order=True):
     """A VLAN as a link carries it, and the network whose it is.
 
     ``network_id`` is Neutron's, "" where the device manager does not tell networks apart.
@@ -219,8 +214,7 @@ class Segment:
     tagged: bool = True
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Cabling:
+class Cabling(Struct, frozen=True, kw_only=True):
     """What LLDP says of one uplink: exactly one switch port, or why there is none."""
 
     switch_port: SwitchPort | None = None
@@ -228,8 +222,7 @@ class Cabling:
     neighbors: tuple[Neighbor, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class KnownCabling:
+class KnownCabling(Struct, frozen=True, kw_only=True):
     """The switch port that an uplink was last believed to hang on, and its link's count then."""
 
     switch_port: SwitchPort

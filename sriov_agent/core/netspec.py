@@ -4,7 +4,8 @@
 import re
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from sriov_agent.core import fields
 from sriov_agent.core.state import VNIC_TYPES
@@ -18,8 +19,7 @@ DRIVERS = {"hostdev": "direct", "vfio": "direct"} | {each: each for each in VNIC
 _NUMBER = re.compile(r"[0-9]{1,9}")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NetSpec:
+class NetSpec(Struct, frozen=True, kw_only=True):
     """What a port's network was said to be.
 
     :param vlan: VLAN id, or the alias of one

@@ -9,8 +9,9 @@ seen released. So a step that failed holds back exactly the steps that need it, 
 goes on from wherever the last one stopped.
 """
 
-import dataclasses
 from collections.abc import Collection, Iterator, Mapping
+
+from msgspec import structs
 
 from sriov_agent.core.actions import (
     Action,
@@ -244,7 +245,7 @@ def _vfs(
             wanted = wanted_of(vf, pf, claim, desired)
             change = _whole(wanted.differing(vf.settings), wanted)
             if claim.unset and wanted.mac == claim.mac:
-                change = dataclasses.replace(change, mac=wanted.mac)
+                change = structs.replace(change, mac=wanted.mac)
             if change.items():
                 changes.append((vf.index, change))
         if changes:
@@ -255,7 +256,7 @@ def _set_once(desired: Desired, observed: Observed, scope: Scope) -> Iterator[Ac
     """Note that a MAC was set which was seen before; follows :func:`_vfs`."""
     for port, claim in sorted(observed.claims.items()):
         if port in scope and claim.unset and desired.claims.get(port) == claim:
-            yield RecordClaim(dataclasses.replace(claim, former_mac=""))
+            yield RecordClaim(structs.replace(claim, former_mac=""))
 
 
 def _whole(change: VfSettings, wanted: VfSettings) -> VfSettings:
@@ -263,7 +264,7 @@ def _whole(change: VfSettings, wanted: VfSettings) -> VfSettings:
     asked = change.items()
     for pair in (("vlan", "qos"), ("min_tx_rate", "max_tx_rate")):
         if asked.keys() & set(pair):
-            change = dataclasses.replace(change, **{name: getattr(wanted, name) for name in pair})
+            change = structs.replace(change, **{name: getattr(wanted, name) for name in pair})
     return change
 
 

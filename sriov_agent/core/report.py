@@ -5,7 +5,8 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+
+from msgspec import Struct, field
 
 from sriov_agent.core.actions import (
     Action,
@@ -37,8 +38,7 @@ class PortState(enum.StrEnum):
     RELEASING = "releasing"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PortReport:
+class PortReport(Struct, frozen=True, kw_only=True):
     """One port after a pass.
 
     :param unmet: one sentence for each thing that was desired and not seen
@@ -57,8 +57,7 @@ class PortReport:
     domain: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Report:
+class Report(Struct, frozen=True, kw_only=True):
     """The host after a pass. ``unmet`` holds what belongs to no single port.
 
     ``pfs`` are those that were seen; ``cabling`` is what is made of LLDP, by uplink, ``fabric``

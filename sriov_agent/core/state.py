@@ -8,7 +8,8 @@ Plain frozen data, keyed by Neutron port id or PCI address. Where a mapping lack
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+
+from msgspec import Struct, field, structs
 
 from sriov_agent.core import fields
 from sriov_agent.core.model import (
@@ -30,8 +31,7 @@ VNIC_TYPES = ("direct", "macvtap", "accelerator-direct")
 PLUGGED_SETTINGS = ("mac", "vlan", "qos")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PortBinding:
+class PortBinding(Struct, frozen=True, kw_only=True):
     """One port that is bound to this host: the desired side, checked on construction.
 
     ``trunk`` are the VLANs of a VF whose guest tags its frames itself, and at most one that it
@@ -62,7 +62,7 @@ class PortBinding:
     status: str = ""
 
     def __post_init__(self) -> None:
-        put = object.__setattr__
+        put = structs.force_setattr
         put(self, "port_id", fields.port_id(self.port_id))
         put(self, "mac", fields.mac(self.mac))
         put(self, "vlan", fields.vlan(self.vlan))
@@ -137,8 +137,7 @@ def _trunk(given: object) -> tuple[Segment, ...]:
     return tuple(sorted(found.values()))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Bindings:
+class Bindings(Struct, frozen=True, kw_only=True):
     """What the source knows of this host's ports.
 
     ``invalid`` maps port id to what is wrong: those ports are on this host, so they keep
@@ -149,8 +148,7 @@ class Bindings:
     invalid: Mapping[str, str] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Claim:
+class Claim(Struct, frozen=True, kw_only=True):
     """Which port holds which VF; recorded before anything is programmed.
 
     ``mac`` is the MAC set for the port, "" where it is not known; ``former_mac`` the one that it
@@ -183,8 +181,7 @@ class Claim:
         return RELEASED if ours else RELEASED.without(["mac"])
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Interface:
+class Interface(Struct, frozen=True, kw_only=True):
     """What the XML of a libvirt interface says: ``hostdev``, or macvtap on the VF's ``netdev``."""
 
     vf: str
@@ -193,8 +190,7 @@ class Interface:
     netdev: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Desired:
+class Desired(Struct, frozen=True, kw_only=True):
     """What this host should look like.
 
     ``segments`` are what each port needs of the fabric, ``fabric`` what that makes on each link.
@@ -212,8 +208,7 @@ class Desired:
     unmet: Mapping[str, str] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Observed:
+class Observed(Struct, frozen=True, kw_only=True):
     """What this host looks like. A key that is absent is unknown.
 
     ``interfaces`` maps port id to ``None`` where a file is there but not one of ours as
@@ -232,8 +227,7 @@ class Observed:
         return {vf.address: vf for pf in self.pfs.values() for vf in pf.vfs}
 
 
-@dataclass(frozen=True, slots=True)
-class Scope:
+class Scope(Struct, frozen=True):
     """Which ports a pass may touch; ``ports=None`` is all of them."""
 
     ports: frozenset[str] | None = None

@@ -4,13 +4,12 @@
 Equal actions are the same; as text they say what is done, for a sentence.
 """
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 from sriov_agent.core.taps import OvsMirror, OvsPort, Tee
 
 
-@dataclass(frozen=True, slots=True)
-class MakeVeth:
+class MakeVeth(Struct, frozen=True):
     """Make a tap's veth pair, both ends down and in no bridge."""
 
     name: str
@@ -21,8 +20,7 @@ class MakeVeth:
         return f"make the interfaces {self.name} and {self.end}"
 
 
-@dataclass(frozen=True, slots=True)
-class RemoveVeth:
+class RemoveVeth(Struct, frozen=True):
     """Remove the pair that this is the bridge's end of."""
 
     end: str
@@ -31,8 +29,7 @@ class RemoveVeth:
         return f"remove the interface {self.end}"
 
 
-@dataclass(frozen=True, slots=True)
-class SetAlias:
+class SetAlias(Struct, frozen=True):
     """Describe an interface."""
 
     netdev: str
@@ -42,8 +39,7 @@ class SetAlias:
         return f"describe {self.netdev} as {self.alias!r}"
 
 
-@dataclass(frozen=True, slots=True)
-class Join:
+class Join(Struct, frozen=True):
     """Make an interface a port of a bridge."""
 
     netdev: str
@@ -53,8 +49,7 @@ class Join:
         return f"make {self.netdev} a port of bridge {self.bridge}"
 
 
-@dataclass(frozen=True, slots=True)
-class SetVlan:
+class SetVlan(Struct, frozen=True):
     """Put a port in this VLAN, untagged, and take it out of others."""
 
     netdev: str
@@ -65,8 +60,7 @@ class SetVlan:
         return f"put {self.netdev} in VLAN {self.vlan} alone"
 
 
-@dataclass(frozen=True, slots=True)
-class SetUp:
+class SetUp(Struct, frozen=True):
     """Set an interface up."""
 
     netdev: str
@@ -75,8 +69,7 @@ class SetUp:
         return f"set {self.netdev} up"
 
 
-@dataclass(frozen=True, slots=True)
-class AddAddress:
+class AddAddress(Struct, frozen=True):
     """Give an interface an address."""
 
     netdev: str
@@ -86,8 +79,7 @@ class AddAddress:
         return f"give {self.netdev} the address {self.address}"
 
 
-@dataclass(frozen=True, slots=True)
-class AddTee:
+class AddTee(Struct, frozen=True):
     """Copy what passes an interface in one direction."""
 
     source: str
@@ -98,8 +90,7 @@ class AddTee:
         return f"mirror the {self.direction} of {self.source} to {self.to}"
 
 
-@dataclass(frozen=True, slots=True)
-class RemoveTee:
+class RemoveTee(Struct, frozen=True):
     """Copy it no more."""
 
     tee: Tee
@@ -108,8 +99,7 @@ class RemoveTee:
         return f"end the mirror of the {self.tee.direction} of {self.tee.source}"
 
 
-@dataclass(frozen=True, slots=True)
-class MakePort:
+class MakePort(Struct, frozen=True):
     """Make a tap's internal port of Open vSwitch."""
 
     tap_id: str
@@ -121,8 +111,7 @@ class MakePort:
         return f"make the port {self.name} of bridge {self.bridge} in VLAN {self.vlan}"
 
 
-@dataclass(frozen=True, slots=True)
-class SetTag:
+class SetTag(Struct, frozen=True):
     """Make a tap's port an access port of this VLAN."""
 
     port: OvsPort
@@ -132,8 +121,7 @@ class SetTag:
         return f"put port {self.port.name} in VLAN {self.vlan}"
 
 
-@dataclass(frozen=True, slots=True)
-class RemovePort:
+class RemovePort(Struct, frozen=True):
     """Remove a tap's port."""
 
     port: OvsPort
@@ -142,8 +130,7 @@ class RemovePort:
         return f"remove port {self.port.name} of bridge {self.port.bridge}"
 
 
-@dataclass(frozen=True, slots=True)
-class MakeMirror:
+class MakeMirror(Struct, frozen=True):
     """Make a mirror of Open vSwitch; both ports are rows of this bridge."""
 
     mirror_id: str
@@ -156,8 +143,7 @@ class MakeMirror:
         return f"make the mirror {self.name} of bridge {self.bridge}"
 
 
-@dataclass(frozen=True, slots=True)
-class RemoveMirror:
+class RemoveMirror(Struct, frozen=True):
     """Remove a mirror."""
 
     mirror: OvsMirror

@@ -2,7 +2,8 @@
 """From the taps and mirrors that are wanted, and what is seen, to what is to be done. Pure."""
 
 from collections.abc import Generator, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+
+from msgspec import Struct, field
 
 from sriov_agent.core.tap_actions import (
     Action,
@@ -28,8 +29,7 @@ from sriov_agent.exceptions import InvalidField, Refused, SriovAgentError, Unava
 KERNEL, OPENVSWITCH = "bridge", "openvswitch"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Status:
+class Status(Struct, frozen=True, kw_only=True):
     """One tap or mirror, recorded before it is made, and as it was after the last pass.
 
     :param noun: ``tap`` or ``mirror``
@@ -48,16 +48,14 @@ class Status:
     unmet: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Steps:
+class Steps(Struct, frozen=True, kw_only=True):
     """What leads one tap or mirror to where it is wanted, and what is in the way."""
 
     actions: tuple[Action, ...] = ()
     problem: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
+class Plan(Struct, frozen=True, kw_only=True):
     """What is to be done: removals, and the steps of what is wanted, by id.
 
     Removals come first, mirrors before taps; then taps, then mirrors.

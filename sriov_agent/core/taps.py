@@ -7,7 +7,9 @@ other end is a port of the bridge; on Open vSwitch it is an internal port.
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+
+from msgspec import Struct, field, structs
+from msgspec.structs import replace
 
 from sriov_agent.core import fields
 from sriov_agent.exceptions import InvalidField
@@ -21,8 +23,7 @@ _END = re.compile(r"sv[0-9a-f]{12}")
 DIRECTIONS = ("ingress", "egress")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Tap:
+class Tap(Struct, frozen=True, kw_only=True):
     """A host tap.
 
     :param tap_id: a UUID; another tap of the same name has another
@@ -42,7 +43,7 @@ class Tap:
         fields.netdev(self.bridge, "bridge")
         fields.integer(self.vlan, "vlan", 1, fields.MAX_VLAN)
         addresses = tuple(dict.fromkeys(map(fields.address, self.addresses)))
-        object.__setattr__(self, "addresses", addresses)
+        structs.force_setattr(self, "addresses", addresses)
         if _END.fullmatch(self.name):
             raise InvalidField("name", self.name, "a name that the bridge's ends of taps have")
 
@@ -57,8 +58,7 @@ class Tap:
         return f"{MARK}{self.name}"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Mirror:
+class Mirror(Struct, frozen=True, kw_only=True):
     """What passes a port of a tap's bridge, in and out, shown on the tap too.
 
     :param source: a port of the bridge, or another tap of it
@@ -77,8 +77,7 @@ class Mirror:
         fields.netdev(self.tap, "tap")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Taps:
+class Taps(Struct, frozen=True, kw_only=True):
     """What is wanted of this host, by name."""
 
     taps: Mapping[str, Tap] = field(default_factory=dict)
@@ -155,8 +154,7 @@ def free_name(vlan: int, taken: Iterable[str]) -> str:
     return name
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Netdev:
+class Netdev(Struct, frozen=True, kw_only=True):
     """One network interface of the kernel's.
 
     :param kind: iproute2's name of its type, "" for hardware
@@ -179,8 +177,7 @@ class Netdev:
     filtering: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Tee:
+class Tee(Struct, frozen=True, kw_only=True):
     """One filter of ours that copies what passes an interface: ``tc ... matchall ... mirred``.
 
     :param direction: of :data:`DIRECTIONS`
@@ -194,8 +191,7 @@ class Tee:
     pref: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OvsPort:
+class OvsPort(Struct, frozen=True, kw_only=True):
     """A port of Open vSwitch.
 
     :param uuid: of its row
@@ -212,8 +208,7 @@ class OvsPort:
     error: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OvsMirror:
+class OvsMirror(Struct, frozen=True, kw_only=True):
     """A mirror of ours on a bridge of Open vSwitch; ports by name, "" if it is not one each.
 
     :param uuid: of its row
@@ -226,8 +221,7 @@ class OvsMirror:
     output: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Ovs:
+class Ovs(Struct, frozen=True, kw_only=True):
     """What Open vSwitch has."""
 
     bridges: frozenset[str] = frozenset()
@@ -235,8 +229,7 @@ class Ovs:
     mirrors: tuple[OvsMirror, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Seen:
+class Seen(Struct, frozen=True, kw_only=True):
     """What was seen of this host. ``ovs`` is ``None`` where that is unknown, for ``ovs_error``."""
 
     netdevs: Mapping[str, Netdev] = field(default_factory=dict)

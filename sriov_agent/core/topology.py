@@ -2,8 +2,9 @@
 """A host, its PFs and ports, and the switch ports they hang on, as one plain picture: pure."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
 from typing import Any
+
+from msgspec import Struct, to_builtins
 
 from sriov_agent.core.model import Pf
 from sriov_agent.core.state import PortBinding
@@ -12,8 +13,7 @@ from sriov_agent.core.state import PortBinding
 FREE, HELD = "free", "held"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DrawnPort:
+class DrawnPort(Struct, frozen=True, kw_only=True):
     """A port. ``vlans``: those its frames have on the link, ``None`` where that is unknown.
 
     ``vf_index`` is ``None`` for one that has no VF.
@@ -27,8 +27,7 @@ class DrawnPort:
     unmet: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DrawnLink:
+class DrawnLink(Struct, frozen=True, kw_only=True):
     """A cable: the uplink's name, and the switch port, or why that cannot be told."""
 
     uplink: str
@@ -37,8 +36,7 @@ class DrawnLink:
     reason: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DrawnPf:
+class DrawnPf(Struct, frozen=True, kw_only=True):
     """A PF. ``vfs`` holds for each VF the state of its port, ``held`` (by others) or ``free``."""
 
     address: str
@@ -55,8 +53,7 @@ class DrawnPf:
         return tuple(sorted({vlan for port in self.ports for vlan in port.vlans or () if vlan}))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Topology:
+class Topology(Struct, frozen=True, kw_only=True):
     """All of it; ``elsewhere`` are ports that are on none of the PFs."""
 
     host: str
@@ -69,7 +66,8 @@ class Topology:
 
     def as_json(self) -> dict[str, Any]:
         """The same for JSON."""
-        return asdict(self)
+        document: dict[str, Any] = to_builtins(self)
+        return document
 
 
 def pf_json(pf: Pf) -> dict[str, Any]:

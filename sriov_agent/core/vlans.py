@@ -2,7 +2,9 @@
 """Which VLAN an alias has, and which one a new alias takes: plain frozen data, no I/O."""
 
 from collections.abc import Callable, Collection, Iterable, Mapping
-from dataclasses import dataclass, field, replace
+
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from sriov_agent.core import fields
 from sriov_agent.exceptions import InvalidField
@@ -16,8 +18,7 @@ DEFAULT_RANGES: tuple[Range, ...] = ((101, fields.MAX_VLAN),)
 MIN_ALIAS_VLAN = 2
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Vlans:
+class Vlans(Struct, frozen=True, kw_only=True):
     """What is decided about this host's VLANs. Each method returns what then holds.
 
     An alias keeps its VLAN until it is deleted, whatever becomes of ranges and blacklist.

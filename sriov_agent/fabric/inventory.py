@@ -9,8 +9,9 @@ PF is listed on it.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
+
+from msgspec import Struct, field
 
 from sriov_agent.core.lldp import port_name as announced_name
 from sriov_agent.exceptions import ConfigError, InvalidField, Refused, printable
@@ -21,8 +22,7 @@ from sriov_agent.fabric.switch.base import port_name
 _COLUMNS = (4, 5)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Rules:
+class Rules(Struct, frozen=True, kw_only=True):
     """What may be done on a switch.
 
     :param names: LLDP system names, lower case
@@ -56,16 +56,14 @@ class Rules:
         return ""
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class Place:
+class Place(Struct, frozen=True, order=True):
     """A port of a configured switch; the port is an aggregate where the inventory says so."""
 
     switch: str
     port: str
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(Struct, frozen=True):
     """Where a PF may hang, and the aggregate of which that port is a member."""
 
     switch: str

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+
+from msgspec import Struct, field, structs
 
 from sriov_agent.exceptions import Refused
 from sriov_agent.fabric.inventory import Inventory, Place, Rules, place
@@ -22,8 +23,7 @@ DRIFT = (
 )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Wanted:
+class Wanted(Struct, frozen=True, kw_only=True):
     """Every want, at its place.
 
     ``ports`` are the VLANs to be open by switch and port, of every port that somebody has said
@@ -70,8 +70,7 @@ def wanted(
     )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Decision:
+class Decision(Struct, frozen=True, kw_only=True):
     """What to change on a switch.
 
     ``changes`` is by what carries the frames, a port or its aggregate; ``owned`` what is ours once
@@ -151,11 +150,10 @@ def decide(
         decision.owned[name] = ((ours & found.vlans) - remove) | add
         if add or remove:
             decision.changes[name] = Change(add=add | floor, remove=remove)
-    return dataclasses.replace(decision, unwanted=frozenset(unwanted))
+    return structs.replace(decision, unwanted=frozenset(unwanted))
 
 
-@dataclass(slots=True)
-class _Carrier:
+class _Carrier(Struct):
     """A port or aggregate, what is wanted of it, and by which names."""
 
     found: PortVlans
@@ -247,8 +245,7 @@ def failed(
         yield dataclasses.replace(known, seen=seen, tried=vlans, error=error, at=now)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Answer:
+class Answer(Struct, frozen=True, kw_only=True):
     """What is known of a link: ``vlans`` of its host that are open, ``None`` if unknown.
 
     ``pending`` are asked for and not tried yet, ``refused`` say why a VLAN is not open, ``error``

@@ -12,7 +12,8 @@ import random
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from sriov_agent.backoff import Backoff
 from sriov_agent.exceptions import SriovAgentError, Unavailable
@@ -34,8 +35,7 @@ GATHER_SECONDS = 0.5
 JITTER = 0.2
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Policy:
+class Policy(Struct, frozen=True, kw_only=True):
     """How the manager behaves, the same for every switch; times are in seconds.
 
     ``repair``: open again what somebody else closed. ``dry_run``: change no switch.

@@ -11,7 +11,8 @@ import logging
 import queue
 import threading
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from sriov_agent.core.model import Segment, SwitchPort
 from sriov_agent.exceptions import Pending, Refused, SriovAgentError, Unavailable
@@ -26,8 +27,7 @@ Wanted = Mapping[SwitchPort, Segments]
 STOP_SECONDS = 5.0
 
 
-@dataclass
-class _Ask:
+class _Ask(Struct):
     """What is wanted of a link; ``pending`` while the device manager is at it.
 
     ``told`` once its outcome was heard; ``before`` is why the same failed when it was last asked.

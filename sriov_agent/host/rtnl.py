@@ -11,7 +11,8 @@ import binascii
 import functools
 import struct
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from sriov_agent.core.model import LinkState, VfSettings
 from sriov_agent.exceptions import Unavailable
@@ -42,8 +43,7 @@ _NOT_KNOWN = 0xFFFFFFFF
 _REMEMBERED = 4096
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Link:
+class Link(Struct, frozen=True, kw_only=True):
     """One network device. ``vfs`` holds the settings by VF index, ``num_vfs`` how many exist.
 
     ``mac`` is the permanent one, ``master`` the index of the bond or bridge it is a port of, 0

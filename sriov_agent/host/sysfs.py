@@ -6,8 +6,9 @@ Source: ``Documentation/ABI/testing/sysfs-bus-pci`` (``sriov_numvfs``, ``virtfnN
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
 from types import MappingProxyType
+
+from msgspec import Struct
 
 from sriov_agent.core import fields
 from sriov_agent.exceptions import InvalidField, Unavailable
@@ -17,8 +18,7 @@ _IFF_UP = 1
 _PAGE = 4096
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Function:
+class Function(Struct, frozen=True, kw_only=True):
     """One VF in sysfs.
 
     ``netdev`` is its network device in this network namespace, ``net`` whether its driver

@@ -9,7 +9,8 @@ import hashlib
 import uuid
 import xml.etree.ElementTree as ET
 from collections.abc import Mapping
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from sriov_agent.core.state import Interface
 from sriov_agent.exceptions import InvalidField
@@ -27,15 +28,13 @@ MAX_DATA_INTERFACES = 24
 _NAMESPACE = uuid.UUID("5d3f4f0e-52a7-4c0b-9d38-3b1c1a7e6f20")
 
 
-@dataclass(frozen=True, slots=True)
-class Port:
+class Port(Struct, frozen=True):
     """A port of this host, by id or name, whose VF the agent gives."""
 
     name: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Data:
+class Data(Struct, frozen=True, kw_only=True):
     """``ge-0/0/<number>`` of the VFP. Of a ``Port``, "" as MAC is the port's own."""
 
     number: int
@@ -50,8 +49,7 @@ class Data:
         return f"ge-0/0/{self.number}"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Guest:
+class Guest(Struct, frozen=True, kw_only=True):
     """One of the two. ``memory`` is in MiB; ``mac`` is of its management interface.
 
     ``console_port`` is the TCP port of its serial console on the loopback. ``cpus`` are the host's
@@ -65,8 +63,7 @@ class Guest:
     cpus: tuple[int, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Appliance:
+class Appliance(Struct, frozen=True, kw_only=True):
     """Both, and what they hang on; ``data`` in the order of their numbers, from 0.
 
     Images are absolute paths on the host. ``numa_node`` is where the VFP's memory is.

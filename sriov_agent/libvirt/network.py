@@ -6,7 +6,8 @@ Source: libvirt "Network XML format", Connectivity, Setting VLAN tag, Portgroups
 """
 
 import xml.etree.ElementTree as ET
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from sriov_agent.core import fields
 from sriov_agent.core.guests import Reserved
@@ -21,8 +22,7 @@ MODES = ("hostdev", "passthrough", "bridge")
 _GIVING = frozenset({"hostdev", "passthrough", "private", "vepa", "bridge"})
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Portgroup:
+class Portgroup(Struct, frozen=True, kw_only=True):
     """A class of a network's guests; ``default``: of those that name none."""
 
     name: str
@@ -32,8 +32,7 @@ class Portgroup:
     outbound: Rate | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Pool:
+class Pool(Struct, frozen=True, kw_only=True):
     """A network. ``pf``, ``addresses`` and ``netdevs`` are what guests get one each of.
 
     Of ``hostdev`` these are the VFs of the PF with this netdev, or PCI addresses; of

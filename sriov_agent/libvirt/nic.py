@@ -7,7 +7,8 @@ Source: libvirt "Domain XML format", sections Network interfaces and Host device
 
 import re
 import xml.etree.ElementTree as ET
-from dataclasses import dataclass
+
+from msgspec import Struct, structs
 
 from sriov_agent.core import fields
 from sriov_agent.exceptions import InvalidField
@@ -20,45 +21,39 @@ _NOT_IN_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]
 _UNSIGNED = 2**32 - 1
 
 
-@dataclass(frozen=True, slots=True)
-class Vf:
+class Vf(Struct, frozen=True):
     """A VF by PCI address: ``<interface type='hostdev'>``; libvirt sets its MAC and VLAN."""
 
     address: str
 
 
-@dataclass(frozen=True, slots=True)
-class WholePf:
+class WholePf(Struct, frozen=True):
     """A PF, or any PCI function, by address: ``<hostdev>``, of which libvirt sets nothing."""
 
     address: str
 
 
-@dataclass(frozen=True, slots=True)
-class Macvtap:
+class Macvtap(Struct, frozen=True):
     """A macvtap in passthrough mode on a netdev, which the guest has for itself."""
 
     netdev: str
 
 
-@dataclass(frozen=True, slots=True)
-class VhostUser:
+class VhostUser(Struct, frozen=True):
     """A socket shared with a switch in user space. ``mode`` is QEMU's end of it."""
 
     path: str
     mode: str = "server"
 
 
-@dataclass(frozen=True, slots=True)
-class Bridge:
+class Bridge(Struct, frozen=True):
     """A port of a bridge; of Open vSwitch where there is an ``interface_id``, a UUID."""
 
     name: str
     interface_id: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Network:
+class Network(Struct, frozen=True):
     """A port of a libvirt network, in one of its portgroups or its default one."""
 
     name: str
@@ -68,8 +63,7 @@ class Network:
 Source = Vf | WholePf | Macvtap | VhostUser | Bridge | Network
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Rate:
+class Rate(Struct, frozen=True, kw_only=True):
     """Of one direction: ``average`` and ``peak`` in kilobytes a second, ``burst`` in kilobytes.
 
     0 is none.
@@ -87,8 +81,7 @@ class Rate:
         fields.integer(self.burst, "burst", 0, _UNSIGNED)
 
 
-@dataclass(frozen=True, slots=True)
-class Vlans:
+class Vlans(Struct, frozen=True):
     """The VLAN that the host sets and the guest does not see, or a trunk of those it tags itself.
 
     ``native`` is the VLAN of a trunk that is untagged, 0 for none. Trunks are Open vSwitch's alone:
@@ -116,8 +109,7 @@ class Vlans:
 NO_VLANS = Vlans()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Nic:
+class Nic(Struct, frozen=True, kw_only=True):
     """One network device; what is "", 0, ``None`` or empty is left to libvirt.
 
     ``model`` is the device's in the guest, ``target`` the tap's name on the host, and
@@ -142,7 +134,7 @@ class Nic:
     def __post_init__(self) -> None:
         _check_source(self.source)
         if self.mac:
-            object.__setattr__(self, "mac", fields.mac(self.mac))
+            structs.force_setattr(self, "mac", fields.mac(self.mac))
         tagging = isinstance(self.source, Vf | Macvtap | Network) or (
             isinstance(self.source, Bridge) and bool(self.source.interface_id)
         )

@@ -4,7 +4,8 @@
 import logging
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from sriov_agent.core import fields
 from sriov_agent.counters import Counters

@@ -9,8 +9,9 @@ for the host of a port that is bound nowhere.
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+
+from msgspec import Struct
 
 from sriov_agent.core import fields
 from sriov_agent.core.model import LinkState
@@ -40,8 +41,7 @@ WRITTEN_BY = "sriov_agent_host"
 UNBOUND_VIF_TYPES = frozenset({"unbound", "binding_failed"})
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PortPayload:
+class PortPayload(Struct, frozen=True, kw_only=True):
     """A port as far as the payload tells. ``bound`` is ``None`` where it does not say.
 
     ``document`` holds fields of a :class:`PortBinding`, and of a trunk's parent ``sub_ports``, as

@@ -2,7 +2,8 @@
 """What was last said of a port, and what that makes it want of this host: pure."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+
+from msgspec import Struct, structs
 
 from sriov_agent.core import fields
 from sriov_agent.core.model import LinkState, Segment
@@ -14,8 +15,7 @@ from sriov_agent.sources.trunk import Network, SubPort
 Json = object
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Port:
+class Port(Struct, frozen=True, kw_only=True):
     """One row: what was last said of a port.
 
     ``document`` holds the fields of a :class:`PortBinding`; VLAN and physical network may be
@@ -37,7 +37,7 @@ class Port:
 
     def __post_init__(self) -> None:
         if self.binding_revision == self.revision_number:
-            object.__setattr__(self, "binding_revision", None)
+            structs.force_setattr(self, "binding_revision", None)
 
     @property
     def in_doubt(self) -> bool:

@@ -7,8 +7,10 @@
 import json
 import sqlite3
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+
+from msgspec import Struct, to_builtins
+from msgspec.structs import replace
 
 from sriov_agent.core.state import Bindings, PortBinding
 from sriov_agent.database import Database
@@ -92,8 +94,7 @@ _REMEMBERED = 10_000
 Json = object
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Lacking:
+class Lacking(Struct, frozen=True, kw_only=True):
     """Ids of what the ports bound here need and nobody has told: ports whose binding is in doubt,
     networks, and subports of trunks.
     """
@@ -279,7 +280,7 @@ def add(db: sqlite3.Connection, binding: PortBinding) -> None:
             raise InvalidField(
                 "mac_address", binding.mac, f"already the MAC of port {port.port_id}"
             )
-    document = asdict(binding)
+    document = to_builtins(binding)
     keep(
         db,
         Port(

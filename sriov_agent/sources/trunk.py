@@ -7,14 +7,14 @@ administrator the second, so this is also what keeps a tenant out of the VLANs o
 """
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from sriov_agent.core.model import Segment
 from sriov_agent.exceptions import InvalidField
 
 
-@dataclass(frozen=True, slots=True)
-class Network:
+class Network(Struct, frozen=True):
     """Where a network is. ``vlan`` is 0 where it is flat, ``None`` where it has none.
 
     One of several segments has them in ``segments`` instead, as (VLAN, physical network).
@@ -34,8 +34,7 @@ class Network:
         return found[0] if len(found) == 1 else None
 
 
-@dataclass(frozen=True, slots=True)
-class SubPort:
+class SubPort(Struct, frozen=True):
     """A subport of a trunk: the guest tags its frames with ``vlan``.
 
     ``network_id`` is that of its port, "" where it is not known.

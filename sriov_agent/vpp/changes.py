@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a plan for VPP is made of: data that an adapter carries out."""
 
-from dataclasses import dataclass
 from enum import StrEnum
 
+from msgspec import Struct
 
-@dataclass(frozen=True, slots=True, order=True)
-class Table:
+
+class Table(Struct, frozen=True, order=True):
     """A routing table of one version of IP."""
 
     version: int
@@ -16,8 +16,7 @@ class Table:
         return f"table {self.number} of IPv{self.version}"
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class Domain:
+class Domain(Struct, frozen=True, order=True):
     """The bridge domain of a VLAN."""
 
     vlan: int
@@ -26,8 +25,7 @@ class Domain:
         return f"bridge domain {self.vlan}"
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class Gateway:
+class Gateway(Struct, frozen=True, order=True):
     """The loopback of a VLAN."""
 
     vlan: int
@@ -36,8 +34,7 @@ class Gateway:
         return f"loop{self.vlan}"
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class Guest:
+class Guest(Struct, frozen=True, order=True):
     """The vhost-user interface of a socket."""
 
     socket: str
@@ -46,8 +43,7 @@ class Guest:
         return self.socket
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class Sub:
+class Sub(Struct, frozen=True, order=True):
     """The sub-interface of a VLAN of a socket."""
 
     socket: str
@@ -76,8 +72,7 @@ class Verb(StrEnum):
     REMOVE_ADDRESS = "remove address"  # with prefix length
 
 
-@dataclass(frozen=True, slots=True)
-class Change:
+class Change(Struct, frozen=True):
     """One thing that VPP is asked for."""
 
     verb: Verb

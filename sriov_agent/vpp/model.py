@@ -11,7 +11,8 @@ import ipaddress
 import itertools
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+
+from msgspec import Struct, field, structs
 
 from sriov_agent.core import fields
 from sriov_agent.exceptions import InvalidField
@@ -24,8 +25,7 @@ _SOCKET = re.compile(r"/[A-Za-z0-9_./-]{1,106}")
 _MAX_TABLE = 2**32 - 2
 
 
-@dataclass(frozen=True, slots=True)
-class Vlan:
+class Vlan(Struct, frozen=True):
     """A VLAN, and the addresses of its gateway, with prefix length: of IPv4, IPv6 or both.
 
     :raises InvalidField: for a VLAN or an address that is none
@@ -36,11 +36,10 @@ class Vlan:
 
     def __post_init__(self) -> None:
         fields.integer(self.vlan, "vlan", 1, fields.MAX_VLAN)
-        object.__setattr__(self, "addresses", tuple(map(_address, self.addresses)))
+        structs.force_setattr(self, "addresses", tuple(map(_address, self.addresses)))
 
 
-@dataclass(frozen=True, slots=True)
-class Port:
+class Port(Struct, frozen=True):
     """A guest's socket, an absolute path, and the VLANs that the guest tags.
 
     :raises InvalidField: for a path that VPP cannot be told, or VLANs that are none
@@ -57,8 +56,7 @@ class Port:
             raise InvalidField("vlan", self.vlans, "expected each VLAN of the port once")
 
 
-@dataclass(frozen=True, slots=True)
-class Desired:
+class Desired(Struct, frozen=True):
     """What VPP is to have.
 
     :param vlans: those that have a gateway
@@ -89,8 +87,7 @@ class Desired:
                 raise InvalidField("address", address, f"{one} overlaps its network")
 
 
-@dataclass(frozen=True, slots=True)
-class Interface:
+class Interface(Struct, frozen=True):
     """An interface of VPP's.
 
     :param index: VPP's ``sw_if_index``
@@ -111,8 +108,7 @@ class Interface:
         return self.tag == OURS
 
 
-@dataclass(frozen=True, slots=True)
-class Loopback(Interface):
+class Loopback(Interface, frozen=True):
     """A loopback.
 
     :param addresses: with prefix length
@@ -123,8 +119,7 @@ class Loopback(Interface):
     tables: Mapping[int, int] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
-class SubInterface(Interface):
+class SubInterface(Interface, frozen=True):
     """A sub-interface.
 
     :param vlan: the one tag that its frames have; 0 is another sort of sub-interface
@@ -135,8 +130,7 @@ class SubInterface(Interface):
     pops: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Socket(Interface):
+class Socket(Interface, frozen=True):
     """A vhost-user interface.
 
     :param server: whether VPP makes the socket
@@ -149,8 +143,7 @@ class Socket(Interface):
     subs: Mapping[int, SubInterface] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
-class Bridge:
+class Bridge(Struct, frozen=True):
     """A bridge domain.
 
     :param members: names of its interfaces, the BVI among them
@@ -166,8 +159,7 @@ class Bridge:
         return self.tag == OURS
 
 
-@dataclass(frozen=True, slots=True)
-class Observed:
+class Observed(Struct, frozen=True):
     """What VPP has, of what may be ours.
 
     :param sockets: by path

@@ -4,7 +4,6 @@
 import threading
 import uuid
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
@@ -18,6 +17,7 @@ from sriov_agent.fabric.state.base import Fence
 from sriov_agent.fabric.state.sqlite import Sqlite
 from tests.etcd import member
 from tests.fabric import link, want
+from tests.frozen import replace
 from tests.topology import PF_A, PF_B
 
 #: Far above what anything here takes: who waits this long fails.

@@ -9,7 +9,6 @@ import threading
 import time
 import uuid
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import replace
 
 import pytest
 
@@ -20,6 +19,7 @@ from sriov_agent.fabric.state.etcd import Etcd
 from sriov_agent.fabric.state.gateway import Gateway
 from tests.etcd import member
 from tests.fabric import link, want
+from tests.frozen import replace
 from tools.openstack.processes import free_ports
 
 pytestmark = pytest.mark.etcd

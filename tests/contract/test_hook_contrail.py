@@ -11,7 +11,6 @@ import subprocess
 import sys
 import threading
 import uuid
-from dataclasses import replace
 
 import pytest
 from oslo_config import cfg
@@ -31,6 +30,7 @@ from tests.fakes.contrail import (
     Topology,
     User,
 )
+from tests.frozen import replace
 
 HOST = "compute-1"
 GLOBAL = "default-global-system-config"

@@ -1,13 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """Guests of a libvirt that keep VFs, and the libvirt that sets a VF back as it had found it."""
 
-from dataclasses import replace
-
 from sriov_agent.core.guests import Held, Reserved
 from sriov_agent.core.model import VfSettings
 from sriov_agent.exceptions import Unavailable
 from tests import topology
 from tests.fakes.kernel import Kernel
+from tests.frozen import replace
 
 
 class Guests:

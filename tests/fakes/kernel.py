@@ -2,7 +2,7 @@
 """The PFs and VFs of one host, as sysfs and rtnetlink show them and as drivers refuse them."""
 
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from sriov_agent.core.fields import ZERO_MAC
 from sriov_agent.core.model import (
@@ -16,6 +16,7 @@ from sriov_agent.exceptions import Refused, SriovAgentError, Unavailable, Unsupp
 from sriov_agent.host.inventory import held_by
 from sriov_agent.host.sysfs import Function
 from tests import topology
+from tests.frozen import replace
 
 #: What the igb driver cannot set: any link state, and a rate that is guaranteed.
 IGB = frozenset({"link_state", "min_tx_rate"})

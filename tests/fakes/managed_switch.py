@@ -6,12 +6,12 @@ range, a trunk that would carry every VLAN. Real switches are under ``tests/swit
 """
 
 import threading
-from dataclasses import replace
 
 from sriov_agent.core.fields import MAX_VLAN
 from sriov_agent.exceptions import Refused, Unavailable
 from sriov_agent.fabric.model import Applied, PortVlans
 from sriov_agent.fabric.switch.base import Login, Switch
+from tests.frozen import replace
 
 
 class ManagedSwitch(Switch):

@@ -5,8 +5,6 @@ It keeps interfaces, VLANs and filters, and refuses what rtnetlink refuses: a na
 too long, a port of what is no bridge, an interface that is not there.
 """
 
-from dataclasses import replace
-
 from sriov_agent.core.tap_actions import (
     AddAddress,
     AddTee,
@@ -20,6 +18,7 @@ from sriov_agent.core.tap_actions import (
 )
 from sriov_agent.core.taps import Netdev, Ovs, Tee
 from sriov_agent.exceptions import Refused, Unavailable
+from tests.frozen import replace
 
 
 class TapKernel:

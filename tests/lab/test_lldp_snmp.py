@@ -12,7 +12,6 @@ import queue
 import subprocess
 import tempfile
 import time
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -22,6 +21,7 @@ from sriov_agent.core.lldp import cabled
 from sriov_agent.core.model import LldpId, Uplink
 from sriov_agent.exceptions import Unavailable
 from sriov_agent.host.lldp.snmp import Credentials, Snmp
+from tests.frozen import replace
 from tools.demo.witness import run
 
 TOPOLOGY = Path("/run/sriov-lab/topology.json")

@@ -1,14 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a running guest has is neither given away nor reset, and comes back when it ends."""
 
-from dataclasses import replace
-
 import pytest
 
 from sriov_agent.core.guests import UNANSWERED, Held, Reserved, with_guests
 from sriov_agent.core.model import RELEASED
 from sriov_agent.core.report import PortState
 from tests import neutron, topology
+from tests.frozen import replace
 from tests.topology import LEAF_A, PF_A, PF_B, binding, port_id, vf_address
 
 VF_A0 = vf_address(PF_A, 0)

@@ -1,13 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """A kernel that refuses, that says yes and does nothing, that lacks a setting; VFs of others."""
 
-from dataclasses import replace
-
 import pytest
 
 from sriov_agent.core.model import RELEASED
 from sriov_agent.core.report import PortState
 from tests import neutron
+from tests.frozen import replace
 from tests.topology import LEAF_A, PF_A, PF_B, binding, port_id, vf_address
 
 VF_A0 = vf_address(PF_A, 0)

@@ -2,14 +2,15 @@
 """Create, change, delete; once, again, late, and in the wrong order."""
 
 import itertools
-from dataclasses import asdict, replace
 
 import pytest
+from msgspec import to_builtins
 
 from sriov_agent.core.model import RELEASED
 from sriov_agent.core.report import PortState
 from sriov_agent.sources.port import Port
 from tests import neutron
+from tests.frozen import replace
 from tests.scenario.compute import Compute
 from tests.topology import (
     LEAF_A,
@@ -306,7 +307,7 @@ def test_ports_that_each_wait_for_the_next_ones_vf_all_move(tmp_path, count, pas
 
 def named(number, slot, revision):
     """A row of the table of ports: a port on the VF that nova chose."""
-    document = asdict(binding(number, pci_slot=slot))
+    document = to_builtins(binding(number, pci_slot=slot))
     del document["port_id"], document["revision_number"]
     return Port(port_id=port_id(number), revision_number=revision, bound=True, document=document)
 

@@ -1,10 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """A pass over some ports looks at their PFs; what it has of the others may be out of date."""
 
-from dataclasses import replace
-
 from sriov_agent.core.report import PortState
 from tests import neutron
+from tests.frozen import replace
 from tests.topology import PF_A, PF_B, claim, port_id
 
 UP = "netdev is up"

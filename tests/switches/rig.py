@@ -8,13 +8,13 @@ a module of tests; each test puts what it needs on the ports that it uses.
 import abc
 import contextlib
 from collections.abc import Iterable, Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar
 
 from sriov_agent.fabric.ranges import Range
 from sriov_agent.fabric.switch.base import Login, Switch
 from sriov_agent.fabric.switch.loader import load
+from tests.frozen import replace
 
 #: What a port carries that is open to all.
 ALL = frozenset(range(1, 4095))

@@ -3,7 +3,6 @@
 
 import functools
 import xml.etree.ElementTree as ET
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,6 +13,7 @@ from sriov_agent.exceptions import InvalidField
 from sriov_agent.libvirt import appliance, nic, vmx
 from sriov_agent.libvirt.appliance import Data, Port
 from sriov_agent.libvirt.nic import Bridge, Macvtap, Network, Vf, Vlans
+from tests.frozen import replace
 from tests.unit.test_sriovctl import ID, MAC, VF, Host, one_sentence
 from tests.unit.test_vmx import SAMPLE
 

@@ -10,7 +10,6 @@ import subprocess
 import tempfile
 import threading
 import time
-from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
@@ -32,6 +31,7 @@ from sriov_agent.store import Store, cabling_json
 from tests.ctl import run
 from tests.fakes.neutron import Neutron
 from tests.fakes.sysfs import SysfsTree
+from tests.frozen import replace
 from tests.topology import CABLING, LEAF_A, PF_A, carried, neighbor, pf
 from tests.unit.test_inventory import Rtnetlink
 

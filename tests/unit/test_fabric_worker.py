@@ -6,7 +6,6 @@ import json
 import logging
 import threading
 import time
-from dataclasses import replace
 
 import pytest
 
@@ -18,6 +17,7 @@ from sriov_agent.fabric.state.sqlite import Sqlite
 from sriov_agent.fabric.wants import answer, wanted
 from sriov_agent.fabric.worker import Policy, Worker
 from tests.fakes.managed_switch import ManagedSwitch
+from tests.frozen import replace
 
 LEAF1 = LldpId("mac", "52:54:00:bb:00:01")
 PF = "0000:3b:00.0"

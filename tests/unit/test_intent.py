@@ -1,13 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """Which port gets which VF, one rule at a time; what holds always is in test_plan_properties."""
 
-from dataclasses import replace
-
 import pytest
 
 from sriov_agent.core.intent import intent
 from sriov_agent.core.model import RELEASED, Cabling, Segment
 from sriov_agent.core.state import Bindings
+from tests.frozen import replace
 from tests.topology import (
     LEAF_A,
     LEAF_B,

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """sysfs and rtnetlink put together: what is seen whole is told, everything else has a reason."""
 
-from dataclasses import replace
-
 import pytest
 
 from sriov_agent.core.fields import ZERO_MAC
@@ -12,6 +10,7 @@ from sriov_agent.host.inventory import Inventory, held_by
 from sriov_agent.host.rtnl import Link
 from sriov_agent.host.sysfs import Function, Sysfs
 from tests.fakes.sysfs import DOWN, UP, SysfsTree
+from tests.frozen import replace
 from tests.topology import PF_A, PF_B, port_mac, vf_address
 
 MAC = port_mac(1)

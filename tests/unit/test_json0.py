@@ -2,7 +2,6 @@
 """json0 as lldpd 1.0.16 printed it (tests/samples/lldp)."""
 
 import json
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,6 +12,7 @@ from sriov_agent.core.model import LldpId
 from sriov_agent.exceptions import Unavailable
 from sriov_agent.host.lldp.frame import read_frame
 from sriov_agent.host.lldp.json0 import local_ids, read_neighbors
+from tests.frozen import replace
 
 SAMPLES = Path(__file__).parents[1] / "samples" / "lldp"
 #: Captured frames that lldpd's list was made from.

@@ -1,14 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """Which neighbor is the switch port: exactly one, or none with the reason."""
 
-from dataclasses import replace
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from sriov_agent.core.lldp import cabling
 from sriov_agent.core.model import LldpId
+from tests.frozen import replace
 from tests.topology import HOST, LEAF_A, PF_A, neighbor
 
 LEAF = neighbor()

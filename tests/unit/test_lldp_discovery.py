@@ -1,13 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """Several sources of LLDP together: which is asked for what, and who sent what was heard."""
 
-from dataclasses import replace
-
 import pytest
 
 from sriov_agent.core.model import Heard, Uplink
 from sriov_agent.exceptions import Unavailable
 from sriov_agent.host.lldp.discovery import Discovery
+from tests.frozen import replace
 from tests.topology import LEAF_A, PF_A, PF_B, neighbor, pf, vf
 
 LEAF = neighbor()

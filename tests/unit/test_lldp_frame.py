@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The decoder of LLDP frames: what switches send, and what nobody should."""
 
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,6 +11,7 @@ from sriov_agent.core.lldp import cabling, port_name
 from sriov_agent.core.model import LldpId
 from sriov_agent.exceptions import InvalidField
 from sriov_agent.host.lldp.frame import read_frame
+from tests.frozen import replace
 
 FRAMES = Path(__file__).parents[1] / "samples/lldp/frames"
 PF = "0000:3b:00.0"

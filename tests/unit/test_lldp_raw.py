@@ -5,7 +5,6 @@ import contextlib
 import functools
 import queue
 import socket
-from dataclasses import replace
 
 import pytest
 
@@ -13,6 +12,7 @@ from sriov_agent.core.model import Uplink
 from sriov_agent.exceptions import Unavailable
 from sriov_agent.host.lldp.raw import MAX_NEIGHBORS, Raw
 from tests import waiting
+from tests.frozen import replace
 from tests.unit.test_lldp_frame import CHASSIS, PORT, TTL, frame, tlv
 
 LO = Uplink(address="0000:3b:00.0", netdev="lo", mac="52:54:00:aa:00:01", carrier=True)

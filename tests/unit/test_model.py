@@ -1,15 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
-import dataclasses
 import json
-from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import to_builtins
 
 from sriov_agent.core.model import RELEASED, SETTINGS, LinkState, Segment, VfSettings
 from sriov_agent.core.state import ALL, PortBinding, Scope
 from sriov_agent.exceptions import InvalidField
+from tests.frozen import replace
 from tests.topology import LEAF_A, binding, claim, port_id, port_mac
 from tests.worlds import vf_settings
 
@@ -168,6 +168,6 @@ def test_a_trunk_that_no_link_can_carry_is_refused(given, why):
 def test_a_trunk_is_the_same_after_json():
     network = "11111111-2222-4333-8444-555555555555"
     given = binding(1, vlan=0, trunk=[Segment(16, network), Segment(15, tagged=False)])
-    again = PortBinding(**json.loads(json.dumps(dataclasses.asdict(given))))
+    again = PortBinding(**json.loads(json.dumps(to_builtins(given))))
     assert again == given
     assert again.trunk == (Segment(15, tagged=False), Segment(16, network))

@@ -129,7 +129,7 @@ def test_only_what_the_device_lacks_is_unsupported(code, kind):
 # Run in a namespace of its own, whose loopback nobody uses.
 SET = """
 import json, sys
-from dataclasses import replace
+from tests.frozen import replace
 from sriov_agent.core.model import RELEASED, VfSettings
 from sriov_agent.host.netlink import Netlink
 

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Single steps of a plan that no end state shows; its laws are in test_plan_properties."""
 
-from dataclasses import replace
-
 import pytest
 
 from sriov_agent.core.actions import (
@@ -17,6 +15,7 @@ from sriov_agent.core.intent import intent
 from sriov_agent.core.model import RELEASED, VfSettings
 from sriov_agent.core.plan import concerned, pending, plan, possible, unrecorded, untried
 from sriov_agent.core.state import Bindings, Desired, Interface, Scope
+from tests.frozen import replace
 from tests.topology import (
     LEAF_A,
     PF_A,

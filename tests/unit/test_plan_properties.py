@@ -2,10 +2,10 @@
 """Laws of intent, plan and report, over random hosts, ports, claims, cabling and fabric."""
 
 import copy
-from dataclasses import fields, replace
 
 from hypothesis import assume, given
 from hypothesis import strategies as st
+from msgspec.structs import fields
 
 from sriov_agent.core.fields import ZERO_MAC
 from sriov_agent.core.intent import intent
@@ -13,6 +13,7 @@ from sriov_agent.core.plan import plan
 from sriov_agent.core.report import PortState
 from sriov_agent.core.state import PLUGGED_SETTINGS, Bindings, Scope
 from sriov_agent.service import SETTLED
+from tests.frozen import replace
 from tests.simulator import SimulatedVf, Simulator
 from tests.topology import (
     CABLING,

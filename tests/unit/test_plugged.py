@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Ports whose VF nova chose and libvirt plugs: what is set before, and what after."""
 
-from dataclasses import replace
-
 import pytest
 
 from sriov_agent.core.actions import DropClaim, RecordClaim, SetFabric, SetVfs, WriteInterface
@@ -11,6 +9,7 @@ from sriov_agent.core.model import RELEASED, VfSettings
 from sriov_agent.core.plan import plan
 from sriov_agent.core.report import PortState, report
 from sriov_agent.core.state import PLUGGED_SETTINGS, Bindings
+from tests.frozen import replace
 from tests.topology import (
     LEAF_A,
     PF_A,

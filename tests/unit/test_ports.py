@@ -10,7 +10,6 @@ import subprocess
 import sys
 import tempfile
 import threading
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -25,6 +24,7 @@ from sriov_agent.sources.local import Local
 from sriov_agent.sources.port import Port
 from sriov_agent.sources.ports import _SCHEMA, Lacking, Ports
 from sriov_agent.sources.trunk import Network
+from tests.frozen import replace
 from tests.topology import binding, port_id, port_mac
 
 NETWORK = "340265cf-63b7-4093-ac7c-675df9d8b6be"

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """What is said of a port: one sentence for each thing that was wanted and not seen."""
 
-from dataclasses import replace
-
 import pytest
 
 from sriov_agent.core.actions import (
@@ -18,6 +16,7 @@ from sriov_agent.core.lldp import describe_port
 from sriov_agent.core.model import RELEASED, Cabling, LldpId, VfSettings
 from sriov_agent.core.report import PortState, left_open, report
 from sriov_agent.core.state import Bindings
+from tests.frozen import replace
 from tests.topology import (
     LEAF_A,
     LEAF_B,

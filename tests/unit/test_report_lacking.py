@@ -1,14 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the NIC lacks: a port does without most of it, but not without its MAC or VLAN."""
 
-from dataclasses import replace
-
 import pytest
 
 from sriov_agent.core.intent import intent
 from sriov_agent.core.model import Pf, Vf
 from sriov_agent.core.report import PortState, report
 from sriov_agent.core.state import Bindings, Observed, PortBinding
+from tests.frozen import replace
 
 PF, VF = "0000:3b:00.0", "0000:3b:02.0"
 PORT = PortBinding(

@@ -2,7 +2,6 @@
 import errno
 import os
 import struct
-from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -12,6 +11,7 @@ from sriov_agent.core.model import RELEASED, LinkState, VfSettings
 from sriov_agent.exceptions import Unavailable
 from sriov_agent.host import rtnl
 from tests.fakes.rtnetlink import RTM_NEWLINK, attribute, message, newlink, vf_info
+from tests.frozen import replace
 from tests.worlds import vf_settings
 
 UNKNOWN = rtnl.Link(index=3, name="ens1", mac="52:54:00:aa:00:01", carrier=True)

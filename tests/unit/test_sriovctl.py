@@ -5,7 +5,6 @@ import json
 import threading
 import time
 import uuid
-from dataclasses import replace
 
 import pytest
 from oslo_config import cfg
@@ -21,6 +20,7 @@ from sriov_agent.libvirt.files import InterfaceFiles
 from sriov_agent.sources.ports import Ports
 from sriov_agent.store import Store
 from tests.ctl import run
+from tests.frozen import replace
 from tests.topology import LEAF_A, LEAF_B, carried
 
 ID = "6c3a1f0e-5f0a-4f7e-9f53-0d2f2f0a6a01"

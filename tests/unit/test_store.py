@@ -3,7 +3,6 @@
 
 import os
 import stat
-from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
@@ -13,6 +12,7 @@ from sriov_agent.core.model import Cabling, LldpId, Segment
 from sriov_agent.core.report import PortReport, PortState, Report
 from sriov_agent.exceptions import Unavailable
 from sriov_agent.store import Store, as_json
+from tests.frozen import replace
 from tests.topology import (
     CABLING,
     LEAF_A,

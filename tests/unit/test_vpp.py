@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """VPP's commands and changes for the VLANs of vhost-user guests, and libvirt's end of them."""
 
-import dataclasses
 import re
 import subprocess
 import sys
@@ -28,6 +27,7 @@ from sriov_agent.vpp.model import (
 )
 from sriov_agent.vpp.plan import everything, plan, removal
 from sriov_agent.vpp.script import commands
+from tests.frozen import replace
 from tests.unit.test_sriovctl import Host, one_sentence
 
 SOCKET = "/tmp/vm00.sock"
@@ -181,7 +181,7 @@ def there(**also):
     """VLAN 2 as it is once it was made, of ours but for what is given."""
     sub = SubInterface(3, f"{GUEST}.2", OURS, up=True, bridge=2, vlan=2, pops=True)
     gateway = Loopback(2, "loop2", OURS, up=True, bridge=2, bvi=True, tables={4: 4, 6: 0})
-    gateway = dataclasses.replace(gateway, addresses=("192.168.2.1/24",))
+    gateway = replace(gateway, addresses=("192.168.2.1/24",))
     found = {
         "sockets": {SOCKET: Socket(1, GUEST, OURS, up=True, subs={2: sub})},
         "loopbacks": {2: gateway},

@@ -4,10 +4,10 @@
 import argparse
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from msgspec import Struct, field
 from oslo_config import cfg
 
 from sriov_agent import conf as options
@@ -65,8 +65,7 @@ class Doctor(Lister):
     _status = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Record:
+class Record(Struct, frozen=True):
     """What the agent's record holds: ``status`` and ``lldp`` as it has them, and known links."""
 
     status: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)

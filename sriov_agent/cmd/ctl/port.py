@@ -7,10 +7,10 @@ import itertools
 import time
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any, cast
 
 from cliff.formatters.base import ListFormatter
+from msgspec.structs import replace
 
 from sriov_agent import conf as options
 from sriov_agent.cmd.ctl.base import (

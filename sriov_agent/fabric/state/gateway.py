@@ -10,10 +10,11 @@ import json
 import threading
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 from urllib.parse import urlsplit
+
+from msgspec import Struct
 
 with warnings.catch_warnings():
     # It imports eventlet where it is installed; nothing here uses it.
@@ -30,8 +31,7 @@ _CALLS = 8
 Json = dict[str, Any]
 
 
-@dataclass(frozen=True, slots=True)
-class Record:
+class Record(Struct, frozen=True):
     """A key's value, and the revisions that a transaction can compare."""
 
     value: str

@@ -10,10 +10,11 @@ import math
 import re
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import paramiko
+from msgspec import Struct
 
 from sriov_agent.exceptions import ConfigError, Refused, Unavailable, printable
 from sriov_agent.fabric.model import Applied, Changes, Ports, PortVlans
@@ -169,8 +170,7 @@ def transaction(lock_file: str, seconds: int, sudo: bool) -> str:
     return f"flock -n -E {LOCKED} {lock_file} sh -c '{script}'"
 
 
-@dataclass(frozen=True)
-class Port:
+class Port(Struct, frozen=True):
     """A port of a bridge; ``untagged`` are VLANs whose frames leave it without a tag."""
 
     carried: PortVlans

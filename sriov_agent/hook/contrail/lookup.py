@@ -7,7 +7,8 @@ for each ``:``; its ``display_name`` keeps the colons.
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+
+from msgspec import Struct, field
 
 from sriov_agent.core.model import LldpId, SwitchPort
 from sriov_agent.exceptions import ConfigError, InvalidField, Refused, printable
@@ -20,8 +21,7 @@ class Unplaced(Refused):
     """LLDP and Contrail do not agree on exactly one switch port for a link."""
 
 
-@dataclass(frozen=True)
-class Router:
+class Router(Struct, frozen=True):
     """A physical router: a switch. ``fabrics`` are names, ``chassis`` twelve hex digits each."""
 
     name: str
@@ -31,8 +31,7 @@ class Router:
     fabrics: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True)
-class Interface:
+class Interface(Struct, frozen=True):
     """A physical interface. ``port_id`` is its SNMP index, ``macs`` twelve hex digits each."""
 
     uuid: str
@@ -42,8 +41,7 @@ class Interface:
     macs: frozenset[str] = frozenset()
 
 
-@dataclass(frozen=True)
-class OperatorMap:
+class OperatorMap(Struct, frozen=True):
     """What the operator says of names that do not match by themselves; it comes first.
 
     ``switches``: LLDP system name or chassis id to physical router. ``ports``: physical router

@@ -8,8 +8,9 @@ which is what stands for a switch port. Source: sections 1.3 to 1.5 of the contr
 import json
 import uuid
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
 from typing import Any
+
+from msgspec import Struct, to_builtins
 
 from sriov_agent.core import fields
 from sriov_agent.core.model import LldpId, Segment, SwitchPort
@@ -35,8 +36,7 @@ _NAMESPACE = uuid.uuid5(uuid.NAMESPACE_URL, "sriov-agent/contrail")
 At = tuple[str, str]
 
 
-@dataclass(frozen=True)
-class Place:
+class Place(Struct, frozen=True):
     """A physical interface in its fabric, as a request names it."""
 
     fabric: str
@@ -49,16 +49,14 @@ class Place:
         return self.switch, self.interface
 
 
-@dataclass(frozen=True)
-class Evidence:
+class Evidence(Struct, frozen=True):
     """A link, and the physical interface that it was found to lead to."""
 
     link: SwitchPort
     at: At
 
 
-@dataclass(frozen=True)
-class Vmi:
+class Vmi(Struct, frozen=True):
     """A VMI as read. ``host`` made it, "" if no sriov-agent did; ``at`` is what it lists."""
 
     uuid: str
@@ -70,8 +68,7 @@ class Vmi:
     groups: tuple[str, ...]
 
 
-@dataclass(frozen=True)
-class Vpg:
+class Vpg(Struct, frozen=True):
     """A VPG as read. ``contrail``: it is Contrail's own for SR-IOV, and not to be touched."""
 
     uuid: str
@@ -174,8 +171,8 @@ def _mark(host: str, evidence: Iterable[Evidence]) -> dict[str, Json]:
     links = [
         {
             "pf": one.link.pf,
-            "chassis_id": asdict(one.link.chassis_id),
-            "port_id": asdict(one.link.port_id),
+            "chassis_id": to_builtins(one.link.chassis_id),
+            "port_id": to_builtins(one.link.port_id),
             "system_name": one.link.system_name,
             "port_description": one.link.port_description,
             "at": list(one.at),

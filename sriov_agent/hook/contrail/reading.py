@@ -6,8 +6,9 @@ Source: sections 1.8 and 1.9 of the contract.
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any, TypeVar, cast
+
+from msgspec import Struct
 
 from sriov_agent.core import fields
 from sriov_agent.core.model import SwitchPort
@@ -31,8 +32,7 @@ class Vanished(Exception):
     """Something that was there a moment ago is not; the caller looks it up again."""
 
 
-@dataclass(frozen=True)
-class Seen:
+class Seen(Struct, frozen=True):
     """VPGs by the uuid of a physical interface, VMIs by that of a VPG.
 
     An interface that Contrail does not have any more is absent.

@@ -7,7 +7,8 @@ new one. Source: sections 0, 1.5, 1.6 and 1.10 of the contract.
 
 import logging
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+
+from msgspec import Struct, field
 
 from sriov_agent.core import fields
 from sriov_agent.core.model import Segment, SwitchPort
@@ -21,8 +22,7 @@ LOG = logging.getLogger(__name__)
 _NOTHING: frozenset[Segment] = frozenset()
 
 
-@dataclass(frozen=True)
-class Unit:
+class Unit(Struct, frozen=True):
     """Switch ports that share a VPG, and what this host wants there.
 
     ``name`` is that of the VPG if it is made, ``tail`` the same without the prefix.
@@ -39,8 +39,7 @@ class Unit:
         return frozenset(place.at for place in self.places)
 
 
-@dataclass
-class _Change:
+class _Change(Struct):
     """What a VPG is short of: VMIs to delete, segments to open on the switch ports ``at``."""
 
     at: frozenset[At]

@@ -7,7 +7,8 @@ An answer is never believed alone. What might have happened is read back, and a 
 
 import logging
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from sriov_agent.core.model import Segment
 from sriov_agent.exceptions import Refused, Unavailable, printable
@@ -21,8 +22,7 @@ LOG = logging.getLogger(__name__)
 _TRIES = 3
 
 
-@dataclass(frozen=True)
-class Opening:
+class Opening(Struct, frozen=True):
     """A VLAN to be opened on a VPG; ``at`` is every switch port there with its chassis id."""
 
     vpg: Vpg

@@ -2,8 +2,10 @@
 """Where PFs are cabled, from whichever source of LLDP can tell."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
 from typing import Protocol
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from sriov_agent.core.lldp import attributed, cabled
 from sriov_agent.core.model import (
@@ -39,8 +41,7 @@ class Witness(Protocol):
     def frames(self, uplinks: Mapping[str, Uplink]) -> dict[str, tuple[Neighbor, ...]]: ...
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class _Last:
+class _Last(Struct, frozen=True, eq=False):
     """What the sources said last, of which uplinks, and how many changes they had told of."""
 
     uplinks: frozenset[tuple[object, ...]]

@@ -6,8 +6,9 @@ from __future__ import annotations
 import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from sriov_agent.core.model import Heard, LldpId, Neighbor, Uplink
 from sriov_agent.exceptions import Unavailable, printable
@@ -20,8 +21,7 @@ if TYPE_CHECKING:
 _ANSWER_SECONDS = 30.0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Answer:
+class _Answer(Struct, frozen=True, kw_only=True):
     """What lldpd said: neighbors and, where it listens, its own ids, by interface name."""
 
     neighbors: Mapping[str, tuple[Neighbor, ...]]

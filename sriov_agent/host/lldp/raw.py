@@ -13,7 +13,9 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
+
+from msgspec import Struct, field
 
 from sriov_agent.core.lldp import LISTEN_SECONDS
 from sriov_agent.core.model import Heard, LldpId, Neighbor, Uplink
@@ -32,8 +34,7 @@ _SETTLE_SECONDS = 1.0
 _Key = tuple[tuple[LldpId, LldpId], str, bool]
 
 
-@dataclass(slots=True)
-class _Ear:
+class _Ear(Struct):
     """An uplink that is listened on; times are of a monotonic clock.
 
     ``ripe_at``: when a whole window will have passed. ``heard``: the neighbor, since when it says

@@ -6,11 +6,12 @@ sections 1.5 and 1.6 of the contract, ``neutron/plugins/ml2/ovo_rpc.py``.
 """
 
 import collections
-import dataclasses
 import logging
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Protocol
+
+from msgspec import structs
 
 from sriov_agent.core import fields
 from sriov_agent.counters import Counters
@@ -143,7 +144,7 @@ class Events:
                 return
             pushed = known.document.keys() - set(_NOT_PUSHED)
             document = {name: known.document[name] for name in pushed}
-            port = dataclasses.replace(known, document=document | told)
+            port = structs.replace(known, document=document | told)
             self.ports.put(port)
         if known.bound and _wanted(port) != _wanted(known):
             self.wake(frozenset({port_id}))

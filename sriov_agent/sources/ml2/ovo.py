@@ -7,7 +7,8 @@ Source: ``obj_to_primitive`` of oslo.versionedobjects; ``neutron/objects/ports.p
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from sriov_agent.core import fields
 from sriov_agent.exceptions import InvalidField

@@ -7,7 +7,8 @@ nothing that Neutron knows.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from sriov_agent.core.model import LinkState
 from sriov_agent.core.report import Report
@@ -16,8 +17,7 @@ from sriov_agent.core.state import PortBinding
 _ACTIVE = "ACTIVE"
 
 
-@dataclass(frozen=True, slots=True)
-class Said:
+class Said(Struct, frozen=True):
     """What Neutron was told last of a port, and which of its own words that was an answer to."""
 
     up: bool

@@ -4,7 +4,6 @@
 import time
 import uuid as uuids
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -23,6 +22,7 @@ from tests.fakes.contrail.port_groups import (
 )
 from tests.fakes.contrail.reservations import VMI, VPG
 from tests.fakes.contrail.schema import Flavour, Type, back_refs, checked, children, types
+from tests.frozen import replace
 
 RWX = 7
 CLOUD_ADMIN = "cloud-admin"

@@ -6,8 +6,10 @@ An object is never changed in place, so that a transaction which fails leaves no
 
 import contextlib
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
+
+from tests.frozen import replace
 
 
 class Refused(Exception):

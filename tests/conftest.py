@@ -32,3 +32,21 @@ def pytest_runtest_makereport(item, call):
         report.outcome = "failed"
         report.longrepr = f"with CI=true this may not be skipped: {call.excinfo.value}"
     return report
+
+
+class Told:
+    """Shows at once why a test failed: a run that is ended for taking too long has no summary."""
+
+    def __init__(self, terminal):
+        self.terminal = terminal
+
+    def pytest_runtest_logreport(self, report):
+        if report.failed:
+            self.terminal.write_line(f"\n{report.nodeid} ({report.when}):\n{report.longreprtext}")
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_configure(config):
+    terminal = config.pluginmanager.get_plugin("terminalreporter")
+    if os.environ.get("CI") == "true" and terminal:
+        config.pluginmanager.register(Told(terminal))

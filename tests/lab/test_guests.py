@@ -145,19 +145,24 @@ def test_a_guest_is_heard_in_its_vlan_and_not_in_another(host, guest):
         host.delete("two")
 
 
+@pytest.fixture(scope="module")
+def bare_guest(host, guest):
+    """It, once it has given that VF back."""
+    host.do("port", "detach", "one", "one", "--wait", WAIT_SECONDS)
+    host.delete("one")
+    assert "ether" not in guest.do("ip address")[1]
+    return guest
+
+
 @pytest.mark.parametrize("vnic_type", ["direct", "macvtap"])
-def test_a_port_is_plugged_in_and_out_once_its_guest_lets_go(host, pf, guest, vnic_type):
-    if in_domain(host, "one"):
-        host.do("port", "detach", "one", "one", "--wait", WAIT_SECONDS)
-        host.delete("one")
-        assert "ether" not in guest.do("ip address")[1]
+def test_a_port_is_plugged_in_and_out_once_its_guest_lets_go(host, pf, bare_guest, vnic_type):
     settings = ("--vlan", "15", "--mac", "02:aa:00:00:00:31", "--vnic-type", vnic_type)
     port = host.create(vnic_type, *settings)
     host.do("port", "attach", vnic_type, "one", "--live")
     until(lambda: in_domain(host, vnic_type) == "one")
-    until(lambda: guest.pings(TENANT))
+    until(lambda: bare_guest.pings(TENANT))
     host.do("port", "detach", vnic_type, "one", "--wait", WAIT_SECONDS)
-    assert "ether" not in guest.do("ip address")[1]
+    assert "ether" not in bare_guest.do("ip address")[1]
     until(lambda: not in_domain(host, vnic_type))
     host.delete(vnic_type)
     assert is_clean(pf, port)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.lab.agent import TOPOLOGY, Host
-from tests.lab.waiting import until
+from tests.lab.waiting import SEEN_SECONDS, until
 from tools.demo import witness
 from tools.demo.witness import run
 
@@ -182,7 +182,7 @@ def test_a_killed_daemon_goes_on_where_it_stopped(tmp_path, pfs):
         assert vf(pf, port["vf_index"])["trust"] is False
         assert_unused(host, pfs)
         daemon.send_signal(signal.SIGTERM)
-        assert daemon.wait(60) == 0
+        assert daemon.wait(SEEN_SECONDS) == 0
 
 
 @pytest.fixture

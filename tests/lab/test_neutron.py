@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.lab.agent import Host
-from tests.lab.waiting import until
+from tests.lab.waiting import SEEN_SECONDS, until
 from tools.demo import witness
 from tools.demo.witness import run
 from tools.openstack.api import SERVICE
@@ -58,7 +58,7 @@ class Life:
 
     def end(self):
         self.process.send_signal(signal.SIGTERM)
-        assert self.process.wait(60) == 0
+        assert self.process.wait(SEEN_SECONDS) == 0
         self.running.close()
 
     def alive(self):

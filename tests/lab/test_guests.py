@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Guests of a real libvirt on VFs of the lab; what they say is read from their consoles.
 
-One guest is booted, which takes minutes by emulation; where that is not needed, guests are paused.
+Two guests are booted, which takes minutes by emulation; where that is not needed, guests are
+paused.
 """
 
 import os
@@ -16,11 +17,9 @@ from tests.lab.agent import WAIT_SECONDS, Host
 from tests.lab.nested import URI, Libvirt
 from tests.lab.waiting import until
 from tools.demo import witness
-from tools.demo.witness import run
 
 TENANT = "198.51.100.1"
-ONE, TWO = "198.51.100.33", "198.51.100.34"  # that of the guest is 0x21, as its MAC ends
-VF_GUEST = str(Path(__file__).parents[2] / "tools/lab/guest/vf-guest")
+ONE = "198.51.100.33"  # 0x21, as its MAC ends
 
 
 @pytest.fixture(scope="module")
@@ -117,52 +116,47 @@ def test_a_guest_that_ends_without_a_word_leaves_a_clean_vf(host, pf, libvirt):
 
 
 @pytest.fixture(scope="module")
-def guest(host, libvirt):
-    """The console of one that runs, with the VF of a port from its start."""
+def guests(host, libvirt):
+    """Two that run: ``one`` with the VF of a port from its start, ``two`` with none."""
     host.create("one", "--vlan", "15", "--mac", "02:aa:00:00:00:21")
-    console = libvirt.start_domain("one", host.do("port", "xml", "one"))
-    console.wait_until_up()
-    yield console
+    one = libvirt.start_domain("one", host.do("port", "xml", "one"))
+    two = libvirt.start_domain("two")
+    one.wait_until_up()
+    two.wait_until_up()
+    yield one, two
     libvirt.virsh("destroy", "one")
+    host.delete("one")
 
 
-def test_a_guest_defined_with_a_ports_xml_pings_through_the_leaf(host, guest):
-    until(lambda: guest.pings(TENANT))
+def test_a_guest_defined_with_a_ports_xml_pings_through_the_leaf(host, guests):
+    one, _ = guests
+    until(lambda: one.pings(TENANT))
     port = host.show("one")
     assert (port["state"], port["domain"]) == ("met", "one")
 
 
-def test_a_guest_is_heard_in_its_vlan_and_not_in_another(host, guest):
-    """Who hears it is a VF in a namespace: what one sends, the NIC brings to the other."""
+def test_two_guests_in_a_vlan_hear_each_other_and_in_two_vlans_do_not(host, pf, guests):
+    one, two = guests
     for vlan, heard in ((15, True), (16, False)):
         port = host.create("two", "--vlan", str(vlan), "--mac", f"02:aa:00:00:00:{vlan}")
-        run(VF_GUEST, "attach", port["vf"], "two", f"{TWO}/24")
-        try:
-            assert witness.pings("two", ONE) is heard
-            assert guest.pings(TWO) is heard
-        finally:
-            run(VF_GUEST, "detach", "two")
+        host.do("port", "attach", "two", "two")
+        until(lambda: in_domain(host, "two") == "two")
+        until(lambda: "1" in two.do("cat /sys/class/net/e*/carrier")[1])
+        assert two.pings(ONE) is heard
+        assert one.pings(TENANT)
+        host.do("port", "detach", "two", "two", "--wait", WAIT_SECONDS)
+        assert "ether" not in two.do("ip address")[1]
+        until(lambda: not in_domain(host, "two"))
         host.delete("two")
+        assert is_clean(pf, port)
 
 
-@pytest.fixture(scope="module")
-def bare_guest(host, guest):
-    """It, once it has given that VF back."""
-    host.do("port", "detach", "one", "one", "--wait", WAIT_SECONDS)
-    host.delete("one")
-    assert "ether" not in guest.do("ip address")[1]
-    return guest
-
-
-@pytest.mark.parametrize("vnic_type", ["direct", "macvtap"])
-def test_a_port_is_plugged_in_and_out_once_its_guest_lets_go(host, pf, bare_guest, vnic_type):
-    settings = ("--vlan", "15", "--mac", "02:aa:00:00:00:31", "--vnic-type", vnic_type)
-    port = host.create(vnic_type, *settings)
-    host.do("port", "attach", vnic_type, "one", "--live")
-    until(lambda: in_domain(host, vnic_type) == "one")
-    until(lambda: bare_guest.pings(TENANT))
-    host.do("port", "detach", vnic_type, "one", "--wait", WAIT_SECONDS)
-    assert "ether" not in bare_guest.do("ip address")[1]
-    until(lambda: not in_domain(host, vnic_type))
-    host.delete(vnic_type)
-    assert is_clean(pf, port)
+def test_a_macvtap_is_plugged_in_and_out_once_its_guest_lets_go(host, libvirt, guests):
+    _, two = guests
+    host.create("tap", "--vlan", "15", "--mac", "02:aa:00:00:00:31", "--vnic-type", "macvtap")
+    host.do("port", "attach", "tap", "two", "--live")
+    until(lambda: in_domain(host, "tap") == "two")
+    until(lambda: two.pings(TENANT))
+    host.do("port", "detach", "tap", "two", "--wait", WAIT_SECONDS)
+    until(lambda: not in_domain(host, "tap"))
+    host.delete("tap")

@@ -264,10 +264,7 @@ def cabling_json(cabling: Cabling) -> dict[str, Any]:
 def _segments(links: Mapping[SwitchPort, Iterable[Segment]]) -> list[tuple[str, str]]:
     """Rows of segments by link; :func:`_by_link` reads them."""
     return [
-        (
-            json.dumps(to_builtins(link)),
-            json.dumps([to_builtins(segment) for segment in sorted(segments)]),
-        )
+        (json.dumps(to_builtins(link)), json.dumps(to_builtins(sorted(segments))))
         for link, segments in links.items()
     ]
 

@@ -28,7 +28,7 @@ from sriov_agent.cmd.ctl.command import Command, Lister, ShowOne
 from sriov_agent.core.model import LinkState, Segment
 from sriov_agent.core.netspec import DRIVERS, FORM, NetSpec, netspecs
 from sriov_agent.core.report import left_open
-from sriov_agent.core.state import VNIC_TYPES
+from sriov_agent.core.state import VNIC_TYPES, Claim
 from sriov_agent.core.vlans import Vlans
 from sriov_agent.exceptions import InvalidField, Unavailable
 from sriov_agent.hook.loader import loaded
@@ -229,8 +229,7 @@ class PortDelete(Command):
             with loaded(sriovctl(self).conf) as hook:
                 fabric = hook.required
             # Before the agent hears of it: it may have released them before the first look.
-            claims = sriovctl(self).store().claims()
-            pfs = {claims[port.port_id].pf for port in ports if port.port_id in claims}
+            pfs = _pfs(ports, sriovctl(self).store().claims())
         for port in ports:
             sriovctl(self).ports().delete(port.port_id)
         if parsed_args.wait:
@@ -245,7 +244,7 @@ class PortDelete(Command):
         while True:
             store = app.store()
             claims, status = store.claims(), store.status()
-            pfs |= {claims[port].pf for port in ids & claims.keys()}
+            pfs |= _pfs(ports, claims)
             held = sorted(ids & (claims.keys() | status.keys()))
             left = [f"not released: {', '.join(held)}"] if held else []
             if fabric and not held:
@@ -318,6 +317,11 @@ class PortXml(Command):
                 f"port {port.port_id} has no interface XML yet ({error.strerror}); "
                 f"see: sriovctl port show {port.port_id}"
             ) from error
+
+
+def _pfs(ports: Sequence[Port], claims: Mapping[str, Claim]) -> set[str]:
+    """Addresses of the PFs that they have a VF of."""
+    return {claims[port.port_id].pf for port in ports if port.port_id in claims}
 
 
 def _vlans(port: Port) -> set[int]:

@@ -75,7 +75,7 @@ class Listener:
                 self._transport, self._target, [self._endpoint], executor="threading"
             )
             try:
-                reach(self._transport)
+                connect(self._transport).close()
                 server.start(override_pool_size=self._threads)
             except Exception as error:
                 LOG.error("%s: %s", broker(self._transport), explained(error, self._peer))
@@ -99,14 +99,14 @@ def client(
     return oslo_messaging.get_rpc_client(transport, target, timeout=timeout, retry=1)
 
 
-def reach(transport: "oslo_messaging.Transport") -> None:
-    """Connect to the broker once, and let go; oslo.messaging itself would try for ever.
+def connect(transport: "oslo_messaging.Transport") -> Any:
+    """A connection of the driver's, to listen with; oslo.messaging itself would try for ever.
 
-    :raises Exception: what the libraries raise if that cannot be done
+    :raises Exception: what the libraries raise if the broker cannot be reached
     """
     driver = transport._driver
     purpose = oslo_messaging._drivers.common.PURPOSE_LISTEN
-    driver._connection_pool.create(purpose, retry=len(driver._url.hosts) - 1).close()
+    return driver._connection_pool.create(purpose, retry=len(driver._url.hosts) - 1)
 
 
 def misfits(
@@ -122,9 +122,7 @@ def misfits(
     :param fanouts: topics whose fanout exchange is looked at
     :raises Exception: what the libraries raise if the broker cannot be reached
     """
-    driver = transport._driver
-    purpose = oslo_messaging._drivers.common.PURPOSE_LISTEN
-    connection = driver._connection_pool.create(purpose, retry=len(driver._url.hosts) - 1)
+    connection = connect(transport)
     found: list[Exception] = []
     consumers: list[Any] = []
     connection.declare_consumer = consumers.append

@@ -3,25 +3,29 @@
 
 import queue
 import threading
+import time
 
 import kombu
 import pytest
 from oslo_config import cfg
 
 from sriov_agent import messaging
-from sriov_agent.messaging import version_of
 from sriov_agent.sources.ml2 import rpc
 from tests.waiting import PATIENCE
 
 pytestmark = pytest.mark.rabbitmq
 
+HEARTBEAT_SECONDS = 4
 TOPICS = ["neutron-vo-Port-1.7", "q-agent-notifier-port-update"]
 
 
 @pytest.fixture
 def transport(broker, tmp_path):
     file = tmp_path / "neutron.conf"
-    file.write_text(f"[DEFAULT]\ntransport_url = {broker.url}\n")
+    file.write_text(
+        f"[DEFAULT]\ntransport_url = {broker.url}\n"
+        f"[oslo_messaging_rabbit]\nheartbeat_timeout_threshold = {HEARTBEAT_SECONDS}\n"
+    )
     conf = cfg.ConfigOpts()
     conf([f"--config-file={file}"])
     transport = messaging.transport(conf)
@@ -29,21 +33,16 @@ def transport(broker, tmp_path):
     transport.cleanup()
 
 
-@version_of("1.1")
-class Endpoint:
-    def __init__(self):
-        self.heard = queue.SimpleQueue()
-
-    def push(self, context, number):
-        self.heard.put((number, threading.get_ident()))
-
-
 @pytest.fixture
-def endpoint(transport):
-    endpoint = Endpoint()
-    listener = rpc.Listener(transport, "compute1", TOPICS, endpoint, lambda: None)
+def heard(transport):
+    heard = queue.SimpleQueue()
+
+    def take(message):
+        heard.put((message["args"]["number"], threading.get_ident()))
+
+    listener = rpc.Listener(transport, TOPICS, take, lambda: heard.put("lost"))
     listener.start()
-    yield endpoint
+    yield heard
     listener.stop()
 
 
@@ -59,11 +58,22 @@ def send(broker, numbers):
             kombu.Producer(connection, exchange, auto_declare=False).publish(message)
 
 
-def test_messages_are_taken_one_after_the_other_in_the_thread_that_hears_them(broker, endpoint):
+def test_messages_are_taken_one_after_the_other_in_the_thread_that_hears_them(broker, heard):
     send(broker, range(20))
-    heard = [endpoint.heard.get(timeout=PATIENCE) for _ in range(20)]
+    taken = [heard.get(timeout=PATIENCE) for _ in range(20)]
 
-    numbers = [number for number, _ in heard]
+    numbers = [number for number, _ in taken]
     for topic in (0, 1):
         assert [n for n in numbers if n % 2 == topic] == list(range(topic, 20, 2))
-    assert len({thread for _, thread in heard}) == 1
+    assert len({thread for _, thread in taken}) == 1
+
+
+def test_the_broker_hears_of_one_that_is_told_something_all_the_time(broker, heard):
+    """Who neither answers nor is idle would send nothing, and be taken for dead."""
+    end = time.monotonic() + 5 * HEARTBEAT_SECONDS
+    sent = 0
+    while time.monotonic() < end:
+        send(broker, [sent])
+        assert heard.get(timeout=PATIENCE)[0] == sent
+        sent += 1
+        time.sleep(0.2)

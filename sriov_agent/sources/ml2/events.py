@@ -16,7 +16,6 @@ from msgspec import structs
 from sriov_agent.core import fields
 from sriov_agent.counters import Counters
 from sriov_agent.exceptions import InvalidField, Unavailable
-from sriov_agent.messaging import version_of
 from sriov_agent.sources import payload as payloads
 from sriov_agent.sources import ports as table
 from sriov_agent.sources.base import Wake
@@ -269,68 +268,64 @@ class Events:
             self.questions.ask_trunks()
 
 
-@version_of("1.9")
 class Endpoint:
-    """What oslo.messaging calls, once for each message; nothing is raised, whatever it holds."""
+    """Takes the messages that oslo.messaging brings; nothing is raised, whatever they hold.
+
+    The version that a message bears is not looked at: what cannot be understood is refused.
+    """
 
     def __init__(self, events: Events) -> None:
         self._events = events
-
-    def push(
-        self, context: Json, resource_list: Json = None, event_type: Json = "", **more: Json
-    ) -> None:
-        """Versioned objects were created, updated or deleted."""
-        self._take("push", lambda: self._events.pushed(event_type, resource_list))
-
-    def port_update(
-        self,
-        context: Json,
-        port: Json = None,
-        network_type: Json = None,
-        segmentation_id: Json = None,
-        physical_network: Json = None,
-        **more: Json,
-    ) -> None:
-        """A bound port was changed."""
-        segment = {
-            "network_type": network_type,
-            "segmentation_id": segmentation_id,
-            "physical_network": physical_network,
+        self._methods: dict[str, Callable[[Mapping[str, Json]], None]] = {
+            "push": self._push,
+            "port_update": self._port_update,
+            "port_delete": self._port_delete,
+            "network_update": self._network_update,
+            "binding_activate": self._binding,
+            "binding_deactivate": self._binding,
         }
-        self._take("port_update", lambda: self._events.listed(port, segment))
 
-    def port_delete(self, context: Json, port_id: Json = None, **more: Json) -> None:
-        """A port was deleted."""
-        self._take("port_delete", lambda: self._events.deleted(fields.port_id(port_id)))
+    def take(self, message: Mapping[str, Json]) -> None:
+        """One message.
 
-    def network_update(self, context: Json, network: Json = None, **more: Json) -> None:
-        """A network's MTU or QoS policy was changed."""
-        self._take("network_update", lambda: self._events.network(network))
-
-    def binding_activate(
-        self, context: Json, port_id: Json = None, host: Json = None, **more: Json
-    ) -> None:
-        """A port's binding on this host or another is the active one now."""
-        self._take("binding_activate", lambda: self._events.binding(port_id, host))
-
-    def binding_deactivate(
-        self, context: Json, port_id: Json = None, host: Json = None, **more: Json
-    ) -> None:
-        """A port's binding on a host is not the active one any more."""
-        self._take("binding_deactivate", lambda: self._events.binding(port_id, host))
-
-    def _take(self, method: str, take: Callable[[], None]) -> None:
+        :param message: ``method`` and ``args``
+        """
         self._events.counters.count("events.received")
+        method = message.get("method")
+        take = self._methods.get(method) if isinstance(method, str) else None
+        what = str(method) if take else "a message"
         try:
-            take()
+            if take is None:
+                raise InvalidField("method", method, "agents do not know it")
+            take(payloads.mapping(message.get("args"), "args"))
         except InvalidField as error:
-            self._events.refused(method, error)
+            self._events.refused(what, error)
         except Unavailable as error:
-            LOG.error("%s: cannot be kept, and is asked for again: %s", method, error)
+            LOG.error("%s: cannot be kept, and is asked for again: %s", what, error)
             self._events.questions.ask_all()
         except Exception:
             self._events.counters.count("events.failed")
-            LOG.exception("%s: not understood", method)
+            LOG.exception("%s: not understood", what)
+
+    def _push(self, arguments: Mapping[str, Json]) -> None:
+        """Versioned objects were created, updated or deleted."""
+        self._events.pushed(arguments.get("event_type"), arguments.get("resource_list"))
+
+    def _port_update(self, arguments: Mapping[str, Json]) -> None:
+        """A bound port was changed."""
+        self._events.listed(arguments.get("port"), arguments)
+
+    def _port_delete(self, arguments: Mapping[str, Json]) -> None:
+        """A port was deleted."""
+        self._events.deleted(fields.port_id(arguments.get("port_id")))
+
+    def _network_update(self, arguments: Mapping[str, Json]) -> None:
+        """A network's MTU or QoS policy was changed."""
+        self._events.network(arguments.get("network"))
+
+    def _binding(self, arguments: Mapping[str, Json]) -> None:
+        """A port's binding on this host or another is the active one now, or is not any more."""
+        self._events.binding(arguments.get("port_id"), arguments.get("host"))
 
 
 def _not_pushed(document: Mapping[str, Json]) -> Iterator[tuple[str, Json]]:

@@ -6,10 +6,13 @@ Source: ``neutron/agent/rpc.py``, ``neutron/plugins/ml2/rpc.py`` and
 a context of ``is_admin`` alone is enough.
 """
 
+import contextlib
 import logging
+import threading
+import time
 import uuid
 import warnings
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 with warnings.catch_warnings():
@@ -19,7 +22,7 @@ with warnings.catch_warnings():
 
 from sriov_agent.core.state import VNIC_TYPES
 from sriov_agent.exceptions import Refused, Unavailable, printable
-from sriov_agent.messaging import broker, explained, reach
+from sriov_agent.messaging import broker, connect, explained
 
 LOG = logging.getLogger(__name__)
 
@@ -146,97 +149,85 @@ class Server:
 class Listener:
     """Hears fanouts of several topics over one connection, one message after the other.
 
-    :param host: this host's name; the queues that oslo.messaging declares without need bear it,
-        so that each start finds those of the one before
-    :param endpoint: its public methods are called as messages ask; see
-        :class:`sriov_agent.sources.ml2.events.Endpoint`
+    A server of oslo.messaging is made for one topic, and takes as long for a message as what the
+    message is about; so its driver is used without.
+
+    :param take: called with each message, a mapping of ``method`` and ``args``, in the thread that
+        hears it
     :param lost: called when messages may have been lost, since the connection is a new one
     """
 
     def __init__(
         self,
         transport: "oslo_messaging.Transport",
-        host: str,
         topics: Sequence[str],
-        endpoint: object,
+        take: Callable[[Mapping[str, Json]], None],
         lost: Callable[[], None],
     ) -> None:
         self._transport = transport
-        self._target = oslo_messaging.Target(topic=topics[0], server=f"sriov-agent.{host}")
-        self._topics = topics[1:]
-        self._dispatcher = oslo_messaging.RPCDispatcher([endpoint], None)
+        self._topics = topics
+        self._take = take
         self._lost = lost
-        self._server: _FanoutServer | None = None
+        self._stop = threading.Event()
+        self._connection: Any = None
+        self._thread = threading.Thread(target=self._hear, name="fanouts", daemon=True)
 
     def start(self) -> None:
         """Begin to listen; may be tried again.
 
         :raises Unavailable: if the broker cannot be reached or refuses
         """
-        # One that failed to start says nothing when it is started again, and hears nothing.
-        server = _FanoutServer(
-            self._transport, self._target, self._dispatcher, self._topics, self._lost
-        )
+        connection: Any = None
         try:
-            reach(self._transport)
-            server.start(override_pool_size=1)
+            connection = connect(self._transport)
+            for topic in self._topics:
+                connection.declare_fanout_consumer(topic, self._heard)
         except Exception as error:
+            with contextlib.suppress(Exception):
+                connection.close()
             raise Unavailable(f"{broker(self._transport)}: {explained(error)}") from error
-        self._server = server
-
-    def stop(self) -> None:
-        """Listen no more; waits for the broker, if need be for ever."""
-        if self._server:
-            self._server.stop()
-            self._server.cancel()
-            self._server.wait()
-
-
-class _FanoutServer(oslo_messaging.rpc.server.RPCServer):  # type: ignore[misc]
-    """A server of oslo.messaging, which is made for one topic, with the fanouts of more."""
-
-    def __init__(
-        self,
-        transport: Any,
-        target: Any,
-        dispatcher: Any,
-        topics: Iterable[str],
-        lost: Callable[[], None],
-    ) -> None:
-        super().__init__(transport, target, dispatcher, "threading")
-        self._topics = tuple(topics)
-        self._lost = lost
-
-    def _create_listener(self) -> Any:
-        adapter = super()._create_listener()
-        listener = adapter._poll_style_listener
-        for topic in self._topics:
-            listener.conn.declare_fanout_consumer(topic, listener)
-        # A stop waits for the end of what is waited for at a time: seconds, if not said otherwise.
-        listener.conn.connection._poll_timeout = POLL_SECONDS
-        # After each message it would look every few milliseconds whether one is to be acknowledged,
-        # just when others have that message to deal with; those of RPC are, before they are here.
-        consume = listener.conn.consume
-        listener.conn.consume = lambda timeout: consume(timeout=POLL_SECONDS)
+        # Once it was there, it is waited for.
+        connection.max_retries = None
         # On a new connection all are declared again, the last one at last.
-        *others, last = listener.conn._consumers
+        *others, last = connection._consumers
         for consumer in others:
             _without_acknowledging(consumer)
         _without_acknowledging(last, self._lost)
-        return adapter
+        self._connection = connection
+        self._thread.start()
 
-    def _on_incoming(self, incoming: Any) -> None:
-        """Take a message in the thread that hears it: one at a time is taken anyway."""
-        self._process_incoming(incoming)
-
-    def cancel(self) -> None:
-        """Consume no more, after a stop.
-
-        Else the broker, when it deletes the first queues, cancels their consumers, and
-        oslo.messaging takes that for a failure and leaves connection and queues as they are.
-        """
-        for consumer, tag in self.listener._poll_style_listener.conn._consumers.items():
+    def stop(self) -> None:
+        """Listen no more; waits for the broker, if need be for ever."""
+        if not self._connection:
+            return
+        self._stop.set()
+        self._thread.join()
+        # Else the broker, when it deletes the first queues, cancels their consumers, which is taken
+        # for a failure, and leaves connection and queues as they are.
+        for consumer, tag in self._connection._consumers.items():
             consumer.cancel(tag)
+        self._connection.close()
+
+    def _heard(self, message: Any) -> None:
+        if self._connection.rabbit_stream_fanout:
+            message.acknowledge()
+        self._take(message)
+
+    def _hear(self) -> None:
+        connection = self._connection
+        beat = time.monotonic()
+        while not self._stop.is_set():
+            try:
+                connection.consume(timeout=POLL_SECONDS)
+                # While messages come, the driver thinks that the broker knows that it is there.
+                if time.monotonic() - beat > POLL_SECONDS:
+                    connection._heartbeat_check()
+                    beat = time.monotonic()
+            except oslo_messaging._drivers.common.Timeout:
+                pass
+            except Exception as error:
+                LOG.error("%s: %s", broker(self._transport), explained(error))
+                self._stop.wait(POLL_SECONDS)
 
 
 def _without_acknowledging(

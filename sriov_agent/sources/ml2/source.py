@@ -88,7 +88,7 @@ class Ml2:
         topics = [f"neutron-vo-{name}-{version}" for name, version in self._pins.items()]
         topics += [f"q-agent-notifier-{event}" for event in _EVENTS]
         self._listener = rpc.Listener(
-            self._transport, self.host, topics, Endpoint(self.events), self.ask_all
+            self._transport, topics, Endpoint(self.events).take, self.ask_all
         )
         self._asking = Asking(self._ask)
         self._stop = threading.Event()

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 import os
+import threading
 
 import hypothesis
 import pytest
@@ -21,6 +22,24 @@ MUST_RUN_IN_CI = (
 hypothesis.settings.register_profile("project", deadline=None)
 hypothesis.settings.register_profile("ci", deadline=None, derandomize=True)
 hypothesis.settings.load_profile("ci" if os.environ.get("CI") == "true" else "project")
+
+
+@pytest.fixture(autouse=True, scope="module")
+def threads_of_others():
+    """What runs before the first test of a module: a client that still looks for its server."""
+    return set(threading.enumerate()) - {threading.current_thread()}
+
+
+@pytest.fixture
+def caplog(caplog, threads_of_others):
+    """What is logged meanwhile, but for what threads log that tests of other modules left."""
+
+    def of_this_module(record):
+        return threading.current_thread() not in threads_of_others
+
+    caplog.handler.addFilter(of_this_module)
+    yield caplog
+    caplog.handler.removeFilter(of_this_module)
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)

@@ -16,10 +16,10 @@ class Said(io.StringIO):
     def __init__(self, stream):
         super().__init__()
         self.stream = stream
-        self.others = {thread.ident for thread in threading.enumerate()} - {threading.get_ident()}
+        self.others = set(threading.enumerate()) - {threading.current_thread()}
 
     def write(self, text):
-        if threading.get_ident() in self.others:
+        if threading.current_thread() in self.others:
             return self.stream.write(text)
         return super().write(text)
 

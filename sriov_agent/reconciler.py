@@ -127,13 +127,11 @@ class Fabric(Protocol):
 class Record(Protocol):
     """The agent's own record; see :class:`sriov_agent.store.Store`."""
 
-    def claims(self) -> dict[str, Claim]: ...
+    def owned(self) -> tuple[dict[str, Claim], list[SwitchPort]]: ...
 
     def record(self, claim: Claim) -> None: ...
 
     def drop(self, claim: Claim) -> None: ...
-
-    def switch_ports(self) -> list[SwitchPort]: ...
 
     def record_switch_port(self, switch_port: SwitchPort) -> None: ...
 
@@ -217,7 +215,7 @@ class Reconciler:
             self._look_again(seen, actions)
         else:
             LOG.error("still changing after %d rounds: %s", MAX_ROUNDS, actions)
-        self._forget_closed(desired, observed)
+        self._forget_closed(desired, observed, seen.switch_ports)
         failed = {action: reason for action, reason in tried.items() if reason}
         return report(desired, observed, failed, fabric_required=self.fabric.required)
 
@@ -241,8 +239,13 @@ class Reconciler:
 
     def _look(self, scope: Scope) -> "_Seen":
         """Everything that a pass over these ports is about, of which nothing is known in it yet."""
-        claims = self.record.claims()
-        seen = _Seen(claims=claims, interfaces=self.interfaces.read(), unanswered=self._networks())
+        claims, switch_ports = self.record.owned()
+        seen = _Seen(
+            claims=claims,
+            switch_ports=switch_ports,
+            interfaces=self.interfaces.read(),
+            unanswered=self._networks(),
+        )
         touched = (claim.pf for port, claim in claims.items() if port in scope)
         self._look_at_pfs(seen, None if scope == ALL else frozenset(touched))
         self._trace(seen, anew=scope == ALL)
@@ -297,7 +300,7 @@ class Reconciler:
         seen.ends = frozenset(
             at for pf in seen.pfs.values() for at in links(pf, seen.cabling).switch_ports
         )
-        seen.fabric, seen.fabric_errors = self._fabric(seen.ends, anew)
+        seen.fabric, seen.fabric_errors = self._fabric(seen, anew)
 
     def _look_again(self, seen: "_Seen", actions: Iterable[Action]) -> None:
         """See what became of the actions: all that is of a kind which they changed."""
@@ -305,18 +308,18 @@ class Reconciler:
         if SetVfs in kinds:
             changed = frozenset(action.pf for action in actions if isinstance(action, SetVfs))
             self._look_at_pfs(seen, changed)
-        if kinds & {RecordClaim, DropClaim}:
-            seen.claims = self.record.claims()
+        if kinds & {RecordClaim, DropClaim, SetFabric}:
+            seen.claims, seen.switch_ports = self.record.owned()
         if kinds & {WriteInterface, RemoveInterface}:
             seen.interfaces = self.interfaces.read()
         if SetFabric in kinds:
-            seen.fabric, seen.fabric_errors = self._fabric(seen.ends, again=False)
+            seen.fabric, seen.fabric_errors = self._fabric(seen, again=False)
 
     def _fabric(
-        self, ends: frozenset[SwitchPort], again: bool
+        self, seen: "_Seen", again: bool
     ) -> tuple[dict[SwitchPort, frozenset[Segment]], dict[str, str]]:
-        seen, errors = self.fabric.read(ends.union(self.record.switch_ports()), again=again)
-        return seen, {f"fabric {link.pf}": why for link, why in errors.items()}
+        fabric, errors = self.fabric.read(seen.ends.union(seen.switch_ports), again=again)
+        return fabric, {f"fabric {link.pf}": why for link, why in errors.items()}
 
     def _cabling(
         self, pfs: Mapping[str, Pf], again: bool
@@ -398,8 +401,10 @@ class Reconciler:
         self.record.record_switch_port(link)
         self.fabric.apply(link, {**self._wanted, link: segments})
 
-    def _forget_closed(self, desired: Desired, observed: Observed) -> None:
-        for link in self.record.switch_ports():
+    def _forget_closed(
+        self, desired: Desired, observed: Observed, opened: Iterable[SwitchPort]
+    ) -> None:
+        for link in opened:
             if link not in desired.fabric and observed.fabric.get(link) == frozenset():
                 self.record.drop_switch_port(link)
 
@@ -412,6 +417,7 @@ class _Seen(Struct, kw_only=True):
     """
 
     claims: dict[str, Claim]
+    switch_ports: list[SwitchPort]
     interfaces: dict[str, Interface | None]
     unanswered: str
     looked: frozenset[str] | None = frozenset()

@@ -81,21 +81,15 @@ class Store:
     def __init__(self, path: Path) -> None:
         self.database = Database(path, _SCHEMA, _VIEWS, _PFS, _TAPS, _OPENED)
 
+    def owned(self) -> tuple[dict[str, Claim], list[SwitchPort]]:
+        """Every claim by port id, and the switch ports, as of one moment."""
+        with self.database.reading() as db:
+            return _claims(db), _switch_ports(db)
+
     def claims(self) -> dict[str, Claim]:
         """Every claim by port id."""
         with self.database.reading() as db:
-            rows = db.execute("SELECT * FROM claim").fetchall()
-        return {
-            row["port_id"]: Claim(
-                port_id=row["port_id"],
-                vf=row["vf"],
-                pf=row["pf"],
-                index=row["vf_index"],
-                mac=row["mac"],
-                former_mac=row["former_mac"],
-            )
-            for row in rows
-        }
+            return _claims(db)
 
     def record(self, claim: Claim) -> None:
         """The port holds the VF; whoever held either before no longer does."""
@@ -121,8 +115,7 @@ class Store:
     def switch_ports(self) -> list[SwitchPort]:
         """Switch ports on which something was opened and not yet seen closed."""
         with self.database.reading() as db:
-            rows = db.execute("SELECT * FROM switch_port").fetchall()
-        return [_switch_port(row) for row in rows]
+            return _switch_ports(db)
 
     def record_switch_port(self, switch_port: SwitchPort) -> None:
         """Something is about to be opened on it."""
@@ -259,6 +252,24 @@ def cabling_json(cabling: Cabling) -> dict[str, Any]:
         "reason": cabling.reason,
         "neighbors": [neighbor_json(neighbor) for neighbor in cabling.neighbors],
     }
+
+
+def _claims(db: sqlite3.Connection) -> dict[str, Claim]:
+    return {
+        row["port_id"]: Claim(
+            port_id=row["port_id"],
+            vf=row["vf"],
+            pf=row["pf"],
+            index=row["vf_index"],
+            mac=row["mac"],
+            former_mac=row["former_mac"],
+        )
+        for row in db.execute("SELECT * FROM claim")
+    }
+
+
+def _switch_ports(db: sqlite3.Connection) -> list[SwitchPort]:
+    return [_switch_port(row) for row in db.execute("SELECT * FROM switch_port")]
 
 
 def _segments(links: Mapping[SwitchPort, Iterable[Segment]]) -> list[tuple[str, str]]:

@@ -54,7 +54,7 @@ def configured(directory, text):
 
 
 class Rig:
-    """A driver as the agent loads it, and the device manager behind it (``None``: noop)."""
+    """A driver as the agent loads it, and the device manager behind it."""
 
     def __init__(self, conf, manager):
         self.conf = conf
@@ -68,7 +68,7 @@ class Rig:
         return self.manager.state()["requests"]
 
 
-@pytest.fixture(params=["noop", "exec", "webhook"])
+@pytest.fixture(params=["exec", "webhook"])
 def rig(request, tmp_path):
     kind = request.param
     ports = {SWP1: [], SWP2: [100]}
@@ -81,20 +81,22 @@ def rig(request, tmp_path):
         command = f"{sys.executable},{device_manager.__file__},{manager.path}"
         text = f"[fabric]\nhook = exec\n[hook_exec]\ncommand = {command}\n"
         yield Rig(configured(tmp_path, text), manager)
-    elif kind == "webhook":
+    else:
         with device_manager.Service.of(manager) as service:
             text = f"[fabric]\nhook = webhook\n[hook_webhook]\nurl = {service.url}\n"
             yield Rig(configured(tmp_path, text), manager)
-    else:
-        yield Rig(configured(tmp_path, "[fabric]\nhook = noop\n"), None)
 
 
-#: Of a test over the drivers that ask somebody.
-asking = pytest.mark.parametrize("rig", ["exec", "webhook"], indirect=True)
+def test_noop_asks_nobody_and_knows_nothing(tmp_path):
+    hook = load(configured(tmp_path, "[fabric]\nhook = noop\n"))
+    assert hook.read([switch_port()]) == {}
+    with pytest.raises(Refused, match="noop opens nothing"):
+        hook.apply(switch_port(), {switch_port(): carried(15)})
+    assert not hook.required
 
 
-def test_only_noop_lets_ports_go_on_without_it(rig):
-    assert rig.hook.required == (rig.manager is not None)
+def test_ports_wait_for_who_is_asked(rig):
+    assert rig.hook.required
 
 
 def test_apply_says_what_is_open_and_read_sees_it(rig):
@@ -110,7 +112,7 @@ def test_nothing_is_open_where_nothing_was_asked(rig):
 
 def test_nothing_read_is_nothing_asked(rig):
     assert rig.hook.read([]) == {}
-    assert rig.manager is None or rig.requests() == []
+    assert rig.requests() == []
 
 
 def test_apply_is_the_whole_set(rig):
@@ -168,13 +170,11 @@ def test_what_lldp_said_arrives_unharmed(rig, text):
     )
     assert rig.apply(port, carried(15)) == carried(15)
     assert rig.hook.read([port]) == {port: carried(15)}
-    if rig.manager:
-        applied, read = rig.requests()
-        assert applied["link"] == read["links"][0] == as_json(port)
-        assert applied["link"]["switch"]["name"] == text
+    applied, read = rig.requests()
+    assert applied["link"] == read["links"][0] == as_json(port)
+    assert applied["link"]["switch"]["name"] == text
 
 
-@asking
 def test_others_on_the_switch_port_keep_what_they_have(rig):
     before, shared = switch_port(port_id=SWP2), switch_port(pf=OTHER_PF, port_id=SWP2)
     rig.apply(before, carried(15))
@@ -185,7 +185,6 @@ def test_others_on_the_switch_port_keep_what_they_have(rig):
     assert rig.manager.open_vlans(LEAF1, SWP2) == [100]
 
 
-@asking
 def test_a_request_is_as_documented(rig):
     rig.apply(switch_port(), carried(16, 15))
     (request,) = rig.requests()
@@ -207,7 +206,6 @@ def test_a_request_is_as_documented(rig):
     }
 
 
-@asking
 def test_the_sequence_grows_within_one_epoch(rig):
     rig.apply(switch_port(), carried(15))
     rig.hook.read([switch_port()])
@@ -220,7 +218,6 @@ def test_the_sequence_grows_within_one_epoch(rig):
     assert epoch > 0
 
 
-@asking
 def test_read_changes_nothing(rig):
     rig.apply(switch_port(), carried(15))
     before = rig.manager.state()
@@ -229,7 +226,6 @@ def test_read_changes_nothing(rig):
     assert (after["wants"], after["switches"]) == (before["wants"], before["switches"])
 
 
-@asking
 @pytest.mark.parametrize(
     ("port", "numbers", "reason"),
     [
@@ -248,7 +244,6 @@ def test_what_the_device_manager_does_not_know_is_refused_with_its_reason(
     assert rig.hook.read([switch_port()]) == {switch_port(): carried(16)}
 
 
-@asking
 def test_a_link_that_cannot_be_told_is_absent(rig):
     unknown = switch_port(port_id=("ifname", "swp99"))
     assert rig.hook.read([switch_port(), unknown]) == {switch_port(): carried()}

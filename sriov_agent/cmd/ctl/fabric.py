@@ -31,7 +31,7 @@ class FabricShow(Lister):
         wanted = app.store().fabric()
         links = sorted(wanted.keys() | set(app.store().switch_ports()), key=repr)
         with loaded(app.conf) as hook:
-            seen = hook.read(links) if hook.required else {}
+            seen = hook.read(links)
         return _COLUMNS, [
             self._row(link, segment, wanted.get(link, frozenset()), seen.get(link))
             for link in links

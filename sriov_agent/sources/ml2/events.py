@@ -258,8 +258,9 @@ class Events:
         if policy is not None and policy not in self.ports.policies():
             self.questions.ask_policies()
         self._ask_trunks(port)
-        nothing_seen = not news and before.get("status") == port.document.get("status")
-        if "propagate_uplink_status" not in port.document or nothing_seen:
+        if news:
+            return  # Neutron is told of what comes of it, and then of what else is to be asked
+        if before.get("status") == port.document.get("status"):
             self.questions.ask_not_pushed()
         self.questions.tell_status()
 

@@ -324,6 +324,9 @@ class Ml2:
             self.events.wake(woken)
 
     def _tell_status(self) -> None:
+        here = (port for port in self.ports.all() if not port.error)
+        if any("propagate_uplink_status" not in port.document for port in here):
+            self.ask_not_pushed()
         bindings = self.ports.bindings().ports
         said = news(bindings, self._report, self._said)
         if not said:

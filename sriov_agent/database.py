@@ -1,17 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
 """SQLite as the agent uses it: WAL, short transactions, a schema version."""
 
-import contextlib
 import os
 import sqlite3
 import threading
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Sequence
 from pathlib import Path
+from types import TracebackType
 
 from sriov_agent.exceptions import Unavailable
 
+#: What may come of a file, beside what is raised here.
+_ERRORS = (sqlite3.Error, OSError)
 _BUSY_SECONDS = 10.0
 _CREATE_POLL_SECONDS = 0.02
 
@@ -30,44 +31,39 @@ class Database:
         self.versions = versions
         self._kept = threading.local()
 
-    def transaction(self) -> AbstractContextManager[sqlite3.Connection]:
+    def transaction(self) -> "_Transaction":
         """A connection in one immediate transaction, committed on success.
 
         :raises Unavailable: if the file cannot be used
         """
-        return self._begun("BEGIN IMMEDIATE")
+        return _Transaction(self, "BEGIN IMMEDIATE")
 
-    def reading(self) -> AbstractContextManager[sqlite3.Connection]:
+    def reading(self) -> "_Transaction":
         """A connection that sees one state of the file, and waits for nobody who writes it.
 
         :raises Unavailable: if the file cannot be used
         """
-        return self._begun("BEGIN")
+        return _Transaction(self, "BEGIN")
 
-    @contextmanager
-    def _begun(self, statement: str) -> Iterator[sqlite3.Connection]:
-        try:
-            with self._connection(statement) as connection:
-                yield connection
-        except (sqlite3.Error, OSError) as error:
-            denied = f", and user {os.getuid()} may not use it: be root, or in its group"
-            whose = "" if self._may_be_used() else denied
-            raise Unavailable(f"{self.path}: {error}{whose}") from error
+    def unavailable(self, error: Exception) -> Unavailable:
+        """What is to be said of an error of SQLite's or the system's."""
+        denied = f", and user {os.getuid()} may not use it: be root, or in its group"
+        whose = "" if self._may_be_used() else denied
+        return Unavailable(f"{self.path}: {error}{whose}")
 
-    def _connection(self, statement: str) -> sqlite3.Connection:
+    def begin(self, statement: str) -> sqlite3.Connection:
         """This thread's own, in the transaction that the statement begins."""
         kept: sqlite3.Connection | None = getattr(self._kept, "connection", None)
         if kept:
-            with contextlib.suppress(OSError):
-                if self._kept.file == _identity(self.path):
-                    kept.execute(statement)
-                    # Asked outside of it, this would be a transaction of its own.
-                    if self._version_of(kept) == len(self.versions):
-                        return kept
+            if self._kept.file == self._identity():
+                kept.execute(statement)
+                # Asked outside of it, this would be a transaction of its own.
+                if self._version_of(kept) == len(self.versions):
+                    return kept
             self._kept.connection = None
             kept.close()
         connection = self._kept.connection = self.connect()
-        self._kept.file = _identity(self.path)
+        self._kept.file = self._identity()
         connection.execute(statement)
         return connection
 
@@ -120,6 +116,14 @@ class Database:
         asked = (there, there.parent) if there == self.path else (there,)
         return all(os.access(path, os.R_OK | os.W_OK) for path in asked)
 
+    def _identity(self) -> tuple[int, int] | None:
+        """Which file it is, ``None`` if there is none."""
+        try:
+            found = self.path.stat()
+        except OSError:
+            return None
+        return found.st_dev, found.st_ino
+
     @staticmethod
     def _version_of(connection: sqlite3.Connection) -> int:
         (version,) = connection.execute("PRAGMA user_version").fetchone()
@@ -148,6 +152,29 @@ class Database:
                 connection.execute(f"PRAGMA user_version={len(self.versions)}")
 
 
-def _identity(path: Path) -> tuple[int, int]:
-    found = path.stat()
-    return found.st_dev, found.st_ino
+class _Transaction:
+    """A thread's connection for as long as a transaction; a generator would take as long again."""
+
+    def __init__(self, database: Database, statement: str) -> None:
+        self._database = database
+        self._statement = statement
+
+    def __enter__(self) -> sqlite3.Connection:
+        try:
+            self._connection = self._database.begin(self._statement)
+        except _ERRORS as error:
+            raise self._database.unavailable(error) from error
+        return self._connection
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        try:
+            self._connection.__exit__(kind, error, trace)
+        except _ERRORS as failed:
+            raise self._database.unavailable(failed) from failed
+        if isinstance(error, _ERRORS):
+            raise self._database.unavailable(error) from error

@@ -63,7 +63,6 @@ class Agent:
         self.fabric = Background(
             hook,
             self._answered,
-            at_once=not hook.required,
             failed=lambda: self.counters.count("fabric.failed"),
         )
         self.taps = parts.taps(conf, self.store)
@@ -202,6 +201,7 @@ class Agent:
         try:
             resync = time.monotonic()
             while not self._stop.is_set():
+                RequestContext()  # what is logged in this thread in the next pass bears its id
                 scope = self._next_scope(resync)
                 if scope is None:
                     continue
@@ -251,7 +251,6 @@ class Agent:
         return Scope(keys) if keys else None
 
     def _pass(self, scope: Scope) -> None:
-        RequestContext()  # what is logged in this thread bears its id from here on
         self.counters.count("passes")
         try:
             report = self.reconciler.reconcile(scope)

@@ -94,9 +94,8 @@ class Store:
     def record(self, claim: Claim) -> None:
         """The port holds the VF; whoever held either before no longer does."""
         with self.database.transaction() as db:
-            db.execute("DELETE FROM claim WHERE port_id = ? OR vf = ?", (claim.port_id, claim.vf))
             db.execute(
-                "INSERT INTO claim VALUES (?, ?, ?, ?, ?, ?)",
+                "INSERT OR REPLACE INTO claim VALUES (?, ?, ?, ?, ?, ?)",
                 (
                     claim.port_id,
                     claim.vf,

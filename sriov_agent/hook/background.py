@@ -11,6 +11,7 @@ import logging
 import queue
 import threading
 from collections.abc import Callable, Iterable, Mapping
+from typing import Protocol
 
 from msgspec import Struct
 
@@ -25,6 +26,14 @@ Wanted = Mapping[SwitchPort, Segments]
 
 #: What a hook that is being asked may take to end; its thread does not keep the process.
 STOP_SECONDS = 5.0
+
+
+class Jobs(Protocol):
+    """A queue of what is to be done; ``None`` ends it."""
+
+    def put(self, job: Callable[[], None] | None, /) -> None: ...
+
+    def get(self) -> Callable[[], None] | None: ...
 
 
 class _Ask(Struct):
@@ -46,8 +55,8 @@ class Background:
     """``hook``, as the reconciler knows it.
 
     :param answered: called with the PF of a link of which something new is known, from the thread
-    :param at_once: ask within the call instead, for a hook that does not wait for anybody
     :param failed: called for each question that was not answered, or refused, from the thread
+    :param jobs: where questions wait for the thread
     """
 
     def __init__(
@@ -55,20 +64,19 @@ class Background:
         hook: Hook,
         answered: Callable[[str], None] = lambda pf: None,
         *,
-        at_once: bool,
         failed: Callable[[], None] = lambda: None,
+        jobs: Jobs | None = None,
     ) -> None:
         self.hook = hook
         self._failed = failed
         self._answered = answered
-        self._at_once = at_once
         self._lock = threading.RLock()
         self._seen: dict[SwitchPort, Segments] = {}
         self._errors: dict[SwitchPort, str] = {}
         self._asks: dict[SwitchPort, _Ask] = {}
         self._to_read: set[SwitchPort] = set()
         self._owned_too = False
-        self._jobs: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
+        self._jobs: Jobs = jobs or queue.SimpleQueue()
         self._thread = threading.Thread(target=self._work, name="hook", daemon=True)
 
     @property
@@ -82,8 +90,8 @@ class Background:
         return self.hook.networks
 
     def start(self) -> None:
-        """Begin to ask."""
-        if not self._at_once:
+        """Begin to ask, if there is anybody."""
+        if self.required:
             self._thread.start()
             self.hook.start(self._changed)
 
@@ -103,6 +111,8 @@ class Background:
 
         :param again: have all of them, and what else is the host's, looked at anew
         """
+        if not self.required:
+            return {}, {}
         asked = set(links)
         with self._lock:
             waiting = bool(self._to_read) or self._owned_too
@@ -111,9 +121,9 @@ class Background:
             self._owned_too |= again
             submit = not waiting and bool(self._to_read or self._owned_too)
         if submit:
-            self._submit(self._read)
+            self._jobs.put(self._read)
         for ask in pending:
-            self._submit(functools.partial(self._apply, ask))
+            self._jobs.put(functools.partial(self._apply, ask))
         with self._lock:
             errors = {link: self._errors[link] for link in asked & self._errors.keys()}
             return dict(self._seen), errors
@@ -135,7 +145,7 @@ class Background:
                 ask = last
             self._asks[link] = ask
         if ask is not last:
-            self._submit(functools.partial(self._apply, ask))
+            self._jobs.put(functools.partial(self._apply, ask))
         with self._lock:
             if not ask.done:
                 raise Pending(ask.before)
@@ -150,13 +160,7 @@ class Background:
             if ask is None or ask.done:
                 self._to_read.add(link)
                 ask = None
-        self._submit(functools.partial(self._apply, ask) if ask else self._read)
-
-    def _submit(self, job: Callable[[], None]) -> None:
-        if self._at_once:
-            job()
-        else:
-            self._jobs.put(job)
+        self._jobs.put(functools.partial(self._apply, ask) if ask else self._read)
 
     def _work(self) -> None:
         while (job := self._jobs.get()) is not None:
@@ -183,9 +187,8 @@ class Background:
             for link in links
             if self._note(link, found.get(link), why or self.hook.why(link))
         }
-        if not self._at_once:
-            for pf in sorted(news):
-                self._answered(pf)
+        for pf in sorted(news):
+            self._answered(pf)
 
     def _apply(self, ask: _Ask) -> None:
         if self._asks.get(ask.link) is not ask:
@@ -206,8 +209,7 @@ class Background:
         ask.pending, ask.done = False, True
         if not isinstance(ask.error, Refused):
             self._note(ask.link, seen, "")
-        if not self._at_once:
-            self._answered(ask.link.pf)
+        self._answered(ask.link.pf)
 
     def _opened(self, ask: _Ask) -> Segments:
         """Have it open; a segment that is refused holds back no other, and is raised."""

@@ -26,7 +26,7 @@ class Hook(abc.ABC):
     A link is a PF on a switch port; the PF of a bond has several.
     """
 
-    #: Whether a port is only met once its VLAN was seen open on the switch.
+    #: Whether there is anybody to ask: then a port is only met once its VLAN was seen open.
     required = True
     #: Whether it tells networks apart. If not, segments have no ``network_id``.
     networks = False

@@ -64,8 +64,11 @@ class Inventory:
         self.looked_at: frozenset[str] = frozenset()
         self._seen: dict[str, Pf] = {}
         self._netdevs: dict[str, frozenset[str | None]] = {}
-        #: VFs with a network device of which the kernel has told nothing since, by address.
-        self._functions: dict[str, Function] = {}
+        #: By PF and index, VFs with a network device of which the kernel has told nothing since.
+        self._functions: dict[str, tuple[Function | None, ...]] = {}
+        #: By PF, how many VFs it can have and what its firmware does with LLDP, as of the last
+        #: look at all.
+        self._hardware: dict[str, tuple[int, str]] = {}
         self._changed: collections.deque[tuple[str, str]] = collections.deque()
 
     def changed(self, netdev: str, kind: str) -> None:
@@ -90,6 +93,7 @@ class Inventory:
         self._forget_changed()
         if again is None:
             self._functions.clear()
+            self._hardware.clear()
         try:
             links = _Links(self.netlink, whole=again is None)
         except Unavailable as error:
@@ -125,7 +129,10 @@ class Inventory:
                 self._functions.clear()
             for address in theirs:
                 self._seen.pop(address, None)
-            self._functions = {vf: f for vf, f in self._functions.items() if f.netdev != netdev}
+            self._functions = {
+                pf: tuple(vf if vf and vf.netdev != netdev else None for vf in vfs)
+                for pf, vfs in self._functions.items()
+            }
 
     def set_vfs(
         self, pf: str, changes: Iterable[tuple[int, VfSettings]]
@@ -144,8 +151,11 @@ class Inventory:
         if link is None:
             raise Unavailable(f"PF {address}: the kernel has no network device {netdev}")
         self._links[address] = link
-        functions = self.sysfs.vfs(address, self._functions)
-        self._functions |= {each.address: each for each in functions if each.netdev}
+        functions = self.sysfs.vfs(address, self._functions.get(address, ()))
+        self._functions[address] = tuple(each if each.netdev else None for each in functions)
+        if address not in self._hardware:
+            self._hardware[address] = self.sysfs.total_vfs(address), self._firmware_lldp(netdev)
+        total_vfs, firmware_lldp = self._hardware[address]
         settings = link.all_vfs()
         if len(functions) != len(settings):
             raise Unavailable(
@@ -157,11 +167,11 @@ class Inventory:
             mac=link.mac,
             up=link.up,
             carrier=link.carrier,
-            carrier_changes=self.sysfs.carrier_changes(netdev),
-            firmware_lldp=self._firmware_lldp(netdev),
+            carrier_changes=link.carrier_changes,
+            firmware_lldp=firmware_lldp,
             physical_network=physical_network,
             bonded_with=tuple(map(self._uplink, links.bonded_with(link))),
-            total_vfs=self.sysfs.total_vfs(address),
+            total_vfs=total_vfs,
             vfs=tuple(self._vf(address, f, s) for f, s in zip(functions, settings, strict=True)),
             unsupported=self._unsupported.get(address, frozenset()),
         )
@@ -187,7 +197,7 @@ class Inventory:
             mac=link.mac,
             up=link.up,
             carrier=link.carrier,
-            carrier_changes=self.sysfs.carrier_changes(link.name),
+            carrier_changes=link.carrier_changes,
             firmware_lldp=self._firmware_lldp(link.name),
         )
 

@@ -29,7 +29,8 @@ _TYPE_MASK = 0x3FFF
 _IFF_UP, _IFF_LOWER_UP = 1, 1 << 16
 _IFLA_ADDRESS, _IFLA_IFNAME, _IFLA_MASTER, _IFLA_LINKINFO = 1, 3, 10, 18
 _IFLA_INFO_KIND = 1
-_IFLA_NUM_VF, _IFLA_VFINFO_LIST, _IFLA_EXT_MASK, _IFLA_PERM_ADDRESS = 21, 22, 29, 54
+_IFLA_NUM_VF, _IFLA_VFINFO_LIST, _IFLA_EXT_MASK = 21, 22, 29
+_IFLA_CARRIER_CHANGES, _IFLA_PERM_ADDRESS = 35, 54
 _WITH_VFS = struct.pack("=HHI", 8, _IFLA_EXT_MASK, _RTEXT_FILTER_VF | _RTEXT_FILTER_SKIP_STATS)
 _IFLA_VF_INFO = 1
 #: ``ifla_vf_mac``; a VF's number and one value; its number and two.
@@ -47,7 +48,8 @@ class Link(Struct, frozen=True, kw_only=True):
     """One network device. ``vfs`` holds the settings by VF index, ``num_vfs`` how many exist.
 
     ``mac`` is the permanent one, ``master`` the index of the bond or bridge it is a port of, 0
-    for none; ``kind`` is what iproute2 calls ``type``, "" for hardware.
+    for none; ``kind`` is what iproute2 calls ``type``, "" for hardware. ``carrier_changes`` counts
+    how often the link came or went.
     """
 
     index: int
@@ -55,6 +57,7 @@ class Link(Struct, frozen=True, kw_only=True):
     mac: str
     up: bool = True
     carrier: bool
+    carrier_changes: int = 0
     master: int = 0
     kind: str = ""
     num_vfs: int = 0
@@ -160,7 +163,7 @@ def read_link(message: bytes) -> Link:
             raise Unavailable(f"RTM_NEWLINK message cut short: {len(message)} of {whole} bytes")
         _, _, index, flags, _ = _IFINFOMSG.unpack_from(message, _NLMSG_HEADER.size)
         name, mac, permanent, kind_of_link = "", "", "", ""
-        num_vfs = master = 0
+        num_vfs = master = carrier_changes = 0
         vfs: tuple[VfSettings, ...] = ()
         position = _NLMSG_HEADER.size + _IFINFOMSG.size
         while position + _ATTRIBUTE.size <= len(message):
@@ -182,6 +185,8 @@ def read_link(message: bytes) -> Link:
                 kind_of_link = _info_kind(payload)
             elif kind == _IFLA_NUM_VF:
                 (num_vfs,) = struct.unpack("=I", payload)
+            elif kind == _IFLA_CARRIER_CHANGES:
+                (carrier_changes,) = struct.unpack("=I", payload)
             if length < _ATTRIBUTE.size:
                 break
             position += _aligned(length)
@@ -193,6 +198,7 @@ def read_link(message: bytes) -> Link:
         mac=permanent or mac,
         up=bool(flags & _IFF_UP),
         carrier=bool(flags & _IFF_LOWER_UP),
+        carrier_changes=carrier_changes,
         master=master,
         kind=kind_of_link,
         num_vfs=num_vfs,

@@ -5,8 +5,7 @@ Source: ``Documentation/ABI/testing/sysfs-bus-pci`` (``sriov_numvfs``, ``virtfnN
 """
 
 import os
-from collections.abc import Mapping
-from types import MappingProxyType
+from collections.abc import Sequence
 
 from msgspec import Struct
 
@@ -95,13 +94,6 @@ class Sysfs:
         """Whether a device can be given to a guest: it is in an IOMMU group."""
         return os.path.exists(f"{self._devices}/{address}/iommu_group")
 
-    def carrier_changes(self, netdev: str) -> int:
-        """How often the link of a network device came or went (``carrier_changes``)."""
-        try:
-            return int(_text(f"{self._net}/{netdev}/carrier_changes"))
-        except (OSError, ValueError) as error:
-            raise Unavailable(f"{netdev}: {error}") from error
-
     def device_address(self, netdev: str) -> str:
         """The PCI address of a network device, its own name where it has none."""
         device = f"{self._net}/{netdev}/device"
@@ -111,27 +103,21 @@ class Sysfs:
         """The driver of a network device, "" where it has none."""
         return _target(f"{self._net}/{netdev}/device/driver")
 
-    def vfs(
-        self, address: str, known: Mapping[str, Function] = MappingProxyType({})
-    ) -> tuple[Function, ...]:
+    def vfs(self, address: str, known: Sequence[Function | None] = ()) -> tuple[Function, ...]:
         """The VFs of a PF by index.
 
-        :param known: those that are known to be as they were, by address
-        :raises Unavailable: if sysfs changes while it is read, or an index is missing
+        :param known: by index, those that are known to be as they were, unless there are more VFs
+            or fewer now: their addresses depend on how many there are
+        :raises Unavailable: if sysfs changes while it is read, or a VF is missing
         """
         try:
-            device = _followed(f"{self._devices}/{address}")
-            indices = sorted(
-                int(name.removeprefix("virtfn"))
-                for name in os.listdir(device)
-                if name.startswith("virtfn")
-            )
-            if indices != list(range(len(indices))):
-                raise Unavailable(f"PF {address}: VF indices have gaps: {indices}")
-            devices = [_followed(f"{device}/virtfn{index}") for index in indices]
+            device = f"{self._devices}/{address}"
+            count = int(_text(f"{device}/sriov_numvfs"))
+            if len(known) != count:
+                known = [None] * count
             return tuple(
-                known.get(os.path.basename(device)) or self._function(device, index)
-                for index, device in enumerate(devices)
+                function or self._function(_followed(f"{device}/virtfn{index}"), index)
+                for index, function in enumerate(known)
             )
         except (OSError, ValueError) as error:
             raise Unavailable(f"PF {address}: {error}") from error

@@ -40,6 +40,13 @@ class Port(Struct, frozen=True, kw_only=True):
             structs.force_setattr(self, "binding_revision", None)
 
     @property
+    def whole(self) -> bool:
+        """Whether nothing else has to be known to tell what it wants."""
+        if self.document.keys() & {"qos_policy_id", "sub_ports", "trunk_vlans"}:
+            return False
+        return None not in (self.document.get("vlan"), self.document.get("physical_network"))
+
+    @property
     def in_doubt(self) -> bool:
         """Whether there is a newer word on the port than on its binding."""
         return self.binding_revision is not None

@@ -92,6 +92,9 @@ _DELETED = 2**62
 _REMEMBERED = 10_000
 
 Json = object
+_Around = tuple[Mapping[str, Network], Mapping[str, str], Mapping[str, tuple[int, int]]]
+#: What ports that are whole need of networks, subports and QoS policies.
+_WHOLE: _Around = ({}, {}, {})
 
 
 class Lacking(Struct, frozen=True, kw_only=True):
@@ -109,7 +112,9 @@ class Ports:
 
     def __init__(self, path: Path) -> None:
         self.database = Database(path, _SCHEMA, _QOS, _LOOKED_UP, _VLANS, _TAPS)
-        #: What was made of the rows last, beside what else; most are as they were.
+        #: What the rows were read as last; most are as they were.
+        self._read: dict[sqlite3.Row, Port] = {}
+        #: What was made of them, beside what else.
         self._made: tuple[object, dict[sqlite3.Row, PortBinding | str]] = None, {}
 
     def create(self, binding: PortBinding) -> None:
@@ -254,14 +259,15 @@ class Ports:
         """The ports bound here, each whole or with what is wrong."""
         with self.database.reading() as db:
             rows = db.execute("SELECT * FROM port WHERE bound").fetchall()
-            networks = _networks(db)
-            of_sub_port = _sub_port_networks(db)
-            policies = _policies(db)
-        around = networks, of_sub_port, policies
+            ports = {row: self._read[row] if row in self._read else _port(row) for row in rows}
+            whole = all(port.whole for port in ports.values())
+            around = _WHOLE if whole else (_networks(db), _sub_port_networks(db), _policies(db))
         before, known = self._made
         known = known if before == around else {}
-        made = {row: known[row] if row in known else _made(row, *around) for row in rows}
-        self._made = around, made
+        made = {
+            row: known[row] if row in known else _made(port, *around) for row, port in ports.items()
+        }
+        self._read, self._made = ports, (around, made)
         return Bindings(
             ports={each.port_id: each for each in made.values() if isinstance(each, PortBinding)},
             invalid={row["port_id"]: why for row, why in made.items() if isinstance(why, str)},
@@ -299,13 +305,12 @@ def bound(db: sqlite3.Connection) -> list[Port]:
 
 
 def _made(
-    row: sqlite3.Row,
+    port: Port,
     networks: Mapping[str, Network],
     of_sub_port: Mapping[str, str],
     policies: Mapping[str, tuple[int, int]],
 ) -> PortBinding | str:
-    """What a row makes its port want, or what is wrong with it."""
-    port = _port(row)
+    """What the port wants, or what is wrong with it."""
     try:
         return port.error or binding(port, networks, of_sub_port, policies)
     except InvalidField as error:

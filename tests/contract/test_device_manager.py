@@ -124,7 +124,7 @@ class Agent:
 
     def __init__(self, hook):
         self.woken = threading.Semaphore(0)
-        self.fabric = Background(hook, lambda pf: self.woken.release(), at_once=False)
+        self.fabric = Background(hook, lambda pf: self.woken.release())
         self.fabric.start()
 
     def open(self, at, *vlans):

@@ -46,7 +46,7 @@ def heard(transport):
     listener.stop()
 
 
-def send(broker, numbers):
+def send(broker, numbers, **how):
     with broker.connection() as connection:
         for number in numbers:
             message = {
@@ -55,7 +55,7 @@ def send(broker, numbers):
                 f'"version": "1.1", "_unique_id": "{number}"}}',
             }
             exchange = kombu.Exchange(f"{TOPICS[number % 2]}_fanout", "fanout", durable=False)
-            kombu.Producer(connection, exchange, auto_declare=False).publish(message)
+            kombu.Producer(connection, exchange, auto_declare=False).publish(message, **how)
 
 
 def test_messages_are_taken_one_after_the_other_in_the_thread_that_hears_them(broker, heard):
@@ -66,6 +66,38 @@ def test_messages_are_taken_one_after_the_other_in_the_thread_that_hears_them(br
     for topic in (0, 1):
         assert [n for n in numbers if n % 2 == topic] == list(range(topic, 20, 2))
     assert len({thread for _, thread in taken}) == 1
+
+
+NO_MESSAGES = [
+    b"",
+    b"\xff",
+    b"[]",
+    b'"x"',
+    b"{}",
+    b'{"oslo.message": 7}',
+    b'{"oslo.message": "["}',
+    b'{"oslo.message": "[]"}',
+    b"[" * 100_000,
+    b'{"oslo.message": "' + b"[" * 100_000 + b'"}',
+]
+
+
+def test_what_is_no_message_is_said_and_left_out(broker, heard, caplog):
+    with broker.connection() as connection:
+        exchange = kombu.Exchange(f"{TOPICS[0]}_fanout", "fanout", durable=False)
+        producer = kombu.Producer(connection, exchange, auto_declare=False)
+        for body in NO_MESSAGES:
+            producer.publish(body, content_type="application/json", content_encoding="utf-8")
+    send(broker, [0])
+    assert heard.get(timeout=PATIENCE)[0] == 0
+    said = [said for said in caplog.messages if "none of oslo.messaging" in said]
+    assert len(said) == len(NO_MESSAGES)
+    assert all(said.isprintable() for said in caplog.messages)
+
+
+def test_one_that_is_compressed_is_heard(broker, heard):
+    send(broker, [0], compression="zlib")
+    assert heard.get(timeout=PATIENCE)[0] == 0
 
 
 def test_the_broker_hears_of_one_that_is_told_something_all_the_time(broker, heard):

@@ -57,7 +57,6 @@ class SysfsTree:
         netdev = self.device(address) / "net" / name
         netdev.mkdir(parents=True)
         (netdev / "flags").write_text(f"{flags:#x}\n")
-        (netdev / "carrier_changes").write_text("1\n")
         (netdev / "device").symlink_to(self.device(address))
         (self.root / "class/net" / name).symlink_to(netdev)
 

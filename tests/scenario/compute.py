@@ -21,6 +21,13 @@ from tests.fakes.switches import Fabric, Lldp
 from tests.topology import HOST, PF_A, PF_B, neighbor, port_id
 
 
+class AtOnce:
+    """What is put is done."""
+
+    def put(self, job):
+        job()
+
+
 class Compute:
     """PF_A and PF_B of :mod:`tests.topology`, and everything that outlives the agent."""
 
@@ -52,7 +59,7 @@ class Compute:
             host=Stepped(self.kernel, self.steps, "set_vfs"),
             lldp=self.lldp,
             interfaces=Stepped(self.interfaces, self.steps, "write", "remove"),
-            fabric=Background(Stepped(self.fabric, self.steps, "apply"), at_once=True),
+            fabric=Background(Stepped(self.fabric, self.steps, "apply"), jobs=AtOnce()),
             record=Stepped(self.store, self.steps, *record),
             domains=self.guests,
             clock=lambda: self.seconds,

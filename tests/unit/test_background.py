@@ -41,7 +41,7 @@ class Asked:
         self.hook = Slow()
         self.woken = []
         self.news = threading.Semaphore(0)
-        self.fabric = Background(self.hook, self._answered, at_once=False)
+        self.fabric = Background(self.hook, self._answered)
 
     def _answered(self, pf):
         self.woken.append(pf)

@@ -7,6 +7,7 @@ a context of ``is_admin`` alone is enough.
 """
 
 import contextlib
+import json
 import logging
 import threading
 import time
@@ -181,7 +182,7 @@ class Listener:
         try:
             connection = connect(self._transport)
             for topic in self._topics:
-                connection.declare_fanout_consumer(topic, self._heard)
+                connection.declare_fanout_consumer(topic, self._acknowledge)
         except Exception as error:
             with contextlib.suppress(Exception):
                 connection.close()
@@ -191,8 +192,8 @@ class Listener:
         # On a new connection all are declared again, the last one at last.
         *others, last = connection._consumers
         for consumer in others:
-            _without_acknowledging(consumer)
-        _without_acknowledging(last, self._lost)
+            self._hear_unacknowledged(consumer)
+        self._hear_unacknowledged(last, self._lost)
         self._connection = connection
         self._thread.start()
 
@@ -208,10 +209,42 @@ class Listener:
             consumer.cancel(tag)
         self._connection.close()
 
-    def _heard(self, message: Any) -> None:
-        if self._connection.rabbit_stream_fanout:
-            message.acknowledge()
+    def _hear_unacknowledged(
+        self, consumer: Any, declared_again: Callable[[], None] = lambda: None
+    ) -> None:
+        """Have the broker send and forget: each message would be acknowledged as soon as it came.
+
+        That is two packets for one, of which the first may have to wait for the second. A stream
+        has to be acknowledged.
+        """
+        declare = consumer.declare
+
+        def declare_again(connection: Any) -> None:
+            declare(connection)
+            consumer.queue.no_ack = not consumer.rabbit_stream_fanout
+            declared_again()
+
+        if not consumer.rabbit_stream_fanout:
+            consumer.queue.no_ack = True
+            consumer._callback = self._unacknowledged
+        consumer.declare = declare_again
+
+    def _acknowledge(self, message: Any) -> None:
+        """A message of a stream."""
+        message.acknowledge()
         self._take(message)
+
+    def _unacknowledged(self, delivery: Any) -> None:
+        """A message of a queue, in the envelope of oslo.messaging."""
+        try:
+            envelope = json.loads(delivery.channel.message_to_python(delivery).body)
+            message = json.loads(envelope["oslo.message"])
+            if not isinstance(message, dict):
+                raise TypeError("it is no object")
+        except Exception as error:
+            LOG.error("a message that is none of oslo.messaging: %s", printable(str(error), 200))
+        else:
+            self._take(message)
 
     def _hear(self) -> None:
         connection = self._connection
@@ -228,30 +261,6 @@ class Listener:
             except Exception as error:
                 LOG.error("%s: %s", broker(self._transport), explained(error))
                 self._stop.wait(POLL_SECONDS)
-
-
-def _without_acknowledging(
-    consumer: Any, declared_again: Callable[[], None] = lambda: None
-) -> None:
-    """Have the broker send and forget: each message would be acknowledged as soon as it came.
-
-    That is two packets for one, of which the first may have to wait for the second. A stream has
-    to be acknowledged. What cannot be read is left out then, since there is nothing to reject.
-    """
-    declare = consumer.declare
-
-    def forget() -> None:
-        if not consumer.rabbit_stream_fanout:
-            consumer.queue.no_ack = True
-            consumer.queue.channel.basic_reject = lambda *_, **__: None
-
-    def declare_again(connection: Any) -> None:
-        declare(connection)
-        forget()
-        declared_again()
-
-    forget()
-    consumer.declare = declare_again
 
 
 def _list(answer: Json, method: str) -> list[Json]:

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """``sriov-agent``: the compute-node daemon."""
 
+import gc
 import logging
 import signal
 import sys
@@ -20,6 +21,10 @@ EXIT_CONFIG = 78
 
 #: How long a thread that was woken waits for the one that woke it: by default, five times that.
 SWITCH_SECONDS = 0.001
+
+#: How many new objects there are before those are looked for that refer to each other alone: a
+#: pass makes some thousands, of which hardly one does.
+GARBAGE_OBJECTS = 20_000
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -44,6 +49,8 @@ def main(argv: list[str] | None = None) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, stop)
     sys.setswitchinterval(SWITCH_SECONDS)
+    gc.freeze()  # modules and options are not looked through each time
+    gc.set_threshold(GARBAGE_OBJECTS)
     LOG.info("sriov-agent for host %s, source %s", conf.host, conf.agent.source)
     try:
         agent.run()

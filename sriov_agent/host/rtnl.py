@@ -10,7 +10,7 @@ believing the list's length. Source: ``include/uapi/linux/if_link.h``, ``net/cor
 import binascii
 import functools
 import struct
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 
 from msgspec import Struct
 
@@ -31,6 +31,17 @@ _IFLA_ADDRESS, _IFLA_IFNAME, _IFLA_MASTER, _IFLA_LINKINFO = 1, 3, 10, 18
 _IFLA_INFO_KIND = 1
 _IFLA_NUM_VF, _IFLA_VFINFO_LIST, _IFLA_EXT_MASK = 21, 22, 29
 _IFLA_CARRIER_CHANGES, _IFLA_PERM_ADDRESS = 35, 54
+_READ = frozenset(
+    {
+        _IFLA_ADDRESS,
+        _IFLA_IFNAME,
+        _IFLA_MASTER,
+        _IFLA_LINKINFO,
+        _IFLA_NUM_VF,
+        _IFLA_CARRIER_CHANGES,
+        _IFLA_PERM_ADDRESS,
+    }
+)
 _WITH_VFS = struct.pack("=HHI", 8, _IFLA_EXT_MASK, _RTEXT_FILTER_VF | _RTEXT_FILTER_SKIP_STATS)
 _IFLA_VF_INFO = 1
 #: ``ifla_vf_mac``; a VF's number and one value; its number and two.
@@ -162,48 +173,40 @@ def read_link(message: bytes) -> Link:
         if whole != len(message):
             raise Unavailable(f"RTM_NEWLINK message cut short: {len(message)} of {whole} bytes")
         _, _, index, flags, _ = _IFINFOMSG.unpack_from(message, _NLMSG_HEADER.size)
-        name, mac, permanent, kind_of_link = "", "", "", ""
-        num_vfs = master = carrier_changes = 0
+        found: dict[int, bytes] = {}
         vfs: tuple[VfSettings, ...] = ()
         position = _NLMSG_HEADER.size + _IFINFOMSG.size
         while position + _ATTRIBUTE.size <= len(message):
             length, kind = _ATTRIBUTE.unpack_from(message, position)
             kind &= _TYPE_MASK
-            payload = message[position + 4 : position + length]
             if kind == _IFLA_VFINFO_LIST:
-                vfs, position = _vf_list(message, position + 4, num_vfs)
+                vfs, position = _vf_list(message, position + 4, _number(found, _IFLA_NUM_VF))
                 continue
-            if kind == _IFLA_IFNAME:
-                name = payload.rstrip(b"\0").decode("utf-8", "replace")
-            elif kind == _IFLA_ADDRESS:
-                mac = _mac(payload)
-            elif kind == _IFLA_PERM_ADDRESS:
-                permanent = _mac(payload)
-            elif kind == _IFLA_MASTER:
-                (master,) = struct.unpack("=I", payload)
-            elif kind == _IFLA_LINKINFO:
-                kind_of_link = _info_kind(payload)
-            elif kind == _IFLA_NUM_VF:
-                (num_vfs,) = struct.unpack("=I", payload)
-            elif kind == _IFLA_CARRIER_CHANGES:
-                (carrier_changes,) = struct.unpack("=I", payload)
+            if kind in _READ:
+                found[kind] = message[position + 4 : position + length]
             if length < _ATTRIBUTE.size:
                 break
             position += _aligned(length)
+        return Link(
+            index=index,
+            name=found.get(_IFLA_IFNAME, b"").rstrip(b"\0").decode("utf-8", "replace"),
+            mac=_mac(found.get(_IFLA_PERM_ADDRESS) or found.get(_IFLA_ADDRESS, b"")),
+            up=bool(flags & _IFF_UP),
+            carrier=bool(flags & _IFF_LOWER_UP),
+            carrier_changes=_number(found, _IFLA_CARRIER_CHANGES),
+            master=_number(found, _IFLA_MASTER),
+            kind=_info_kind(found.get(_IFLA_LINKINFO, b"")),
+            num_vfs=_number(found, _IFLA_NUM_VF),
+            vfs=vfs,
+        )
     except (struct.error, IndexError) as error:
         raise Unavailable(f"unreadable RTM_NEWLINK message: {error}") from error
-    return Link(
-        index=index,
-        name=name,
-        mac=permanent or mac,
-        up=bool(flags & _IFF_UP),
-        carrier=bool(flags & _IFF_LOWER_UP),
-        carrier_changes=carrier_changes,
-        master=master,
-        kind=kind_of_link,
-        num_vfs=num_vfs,
-        vfs=vfs,
-    )
+
+
+def _number(found: Mapping[int, bytes], kind: int) -> int:
+    """An attribute of 32 bits, 0 where there is none."""
+    (number,) = struct.unpack("=I", found.get(kind, bytes(4)))
+    return int(number)
 
 
 def _info_kind(linkinfo: bytes) -> str:

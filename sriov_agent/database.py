@@ -55,7 +55,8 @@ class Database:
         """This thread's own, in the transaction that the statement begins."""
         kept: sqlite3.Connection | None = getattr(self._kept, "connection", None)
         if kept:
-            if self._kept.file == self._identity():
+            there = self._identity()
+            if there and there == self._kept.file:
                 kept.execute(statement)
                 # Asked outside of it, this would be a transaction of its own.
                 if self._version_of(kept) == len(self.versions):

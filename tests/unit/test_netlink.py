@@ -40,6 +40,14 @@ def test_one_link_is_read_as_the_dump_shows_it():
         assert netlink.link("nonesuch") is None
 
 
+def test_how_often_a_link_came_or_went_is_what_sysfs_says():
+    net = Path("/sys/class/net")
+    with Netlink() as netlink:
+        told = {name: link.carrier_changes for name, link in netlink.links().items()}
+    said = {name: int((net / name / "carrier_changes").read_text()) for name in told}
+    assert told == said
+
+
 @pytest.mark.parametrize("count", [0, 1, BATCH, BATCH + 1, 3 * BATCH])
 def test_batches_hold_every_change_once_in_order(count):
     changes = [(index, VfSettings(vlan=1)) for index in range(count)]

@@ -257,12 +257,12 @@ class Ports:
 
     def bindings(self) -> Bindings:
         """The ports bound here, each whole or with what is wrong."""
+        read, (before, known) = self._read, self._made  # another thread may replace them
         with self.database.reading() as db:
             rows = db.execute("SELECT * FROM port WHERE bound").fetchall()
-            ports = {row: self._read[row] if row in self._read else _port(row) for row in rows}
+            ports = {row: read[row] if row in read else _port(row) for row in rows}
             whole = all(port.whole for port in ports.values())
             around = _WHOLE if whole else (_networks(db), _sub_port_networks(db), _policies(db))
-        before, known = self._made
         known = known if before == around else {}
         made = {
             row: known[row] if row in known else _made(port, *around) for row, port in ports.items()
